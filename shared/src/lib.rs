@@ -1,1 +1,28 @@
+//! What the functions share, one idea a file, on three floors. Arrows point down only: what decides knows
+//! no clock, no chance and no wire; what reaches has one concrete type per outside thing; the edges
+//! speak to callers and to the platform.
 
+// What decides.
+pub mod batch;
+pub mod id;
+pub mod message;
+pub mod pace;
+pub mod report;
+pub mod segment;
+pub mod state;
+
+// What reaches.
+pub mod aws;
+pub mod clock;
+pub mod courier;
+pub mod provider;
+pub mod queue;
+pub mod record;
+
+// Edges.
+pub mod auth;
+pub mod config;
+pub mod http;
+pub mod telemetry;
+pub mod view;
+pub mod webhook;

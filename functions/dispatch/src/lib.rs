@@ -1,1 +1,177 @@
+//! Woken by bells, sends what waits.
+//!
+//! The bells only wake it: which messages go into a batch is read from the record, so that every consumer
+//! fills its batches with everything that waits, and not with what happened to share its event.
 
+use std::collections::HashMap;
+
+use aws_config::SdkConfig;
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use futures_util::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use lambda_runtime::{Context, Error, LambdaEvent};
+use shared::batch::Plan;
+use shared::clock;
+use shared::config::{Refused, Source, refused};
+use shared::courier::{Courier, Round, Turn};
+use shared::id::MessageId;
+use shared::message::Message;
+use shared::provider::fastsmsing::FastSmsing;
+use shared::queue::{Bell, Queue};
+use shared::record::RecordError;
+use shared::record::batches::Batches;
+use shared::record::messages::Messages;
+use shared::record::moves::Move;
+use shared::record::slots::Slots;
+use shared::state::State;
+use tracing::{info, warn};
+
+/// How far behind the bells' oldest message the record is read: other consumers' bells for older messages
+/// may come a little later than ours, and their messages should share our batch.
+const LOOK_BACK_S: i64 = 5;
+/// How long a bell stays quiet when its message could have been sent but was not.
+const RETRY_S: i64 = 15;
+/// Visibility changes under way at once.
+const HIDES_AT_ONCE: usize = 16;
+
+pub struct App {
+    courier: Courier,
+    queue: Queue,
+}
+
+/// A received bell: how to give it back, and what it rings for.
+struct Received {
+    item_identifier: String,
+    receipt_handle: Option<String>,
+    bell: Bell,
+}
+
+impl App {
+    pub fn read<F: Fn(&str) -> Option<String>>(source: &Source<F>, aws: &SdkConfig) -> Result<Self, Refused> {
+        let provider = source.provider()?;
+        let token = source.text("PROVIDER_TOKEN")?;
+        let fastsmsing = FastSmsing::new(&provider, &token).map_err(|error| refused("PROVIDER_TOKEN", error))?;
+        let courier = Courier {
+            messages: Messages::new(aws, source.text("MESSAGES_TABLE")?),
+            batches: Batches::new(aws, source.text("BATCHES_TABLE")?),
+            slots: Slots::new(aws, source.text("PROVIDERS_TABLE")?),
+            fastsmsing,
+            attempts_max: source.value::<i64>("ATTEMPTS_MAX")?.clamp(1, i64::from(u16::MAX)) as u32,
+            plan: source.plan()?,
+            provider,
+        };
+        Ok(Self { courier, queue: Queue::new(aws, source.text("QUEUE_URL")?) })
+    }
+
+    /// Answers with the bells that shall ring again; an error gives all of them back.
+    pub async fn handle(&self, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
+        let turn = turn(&event.context);
+        let received = received(event.payload)?;
+        let rung = self.look_up(&received).await?;
+        let waiting: Vec<_> = rung.values().filter(|message| message.state == State::Accepted).collect();
+
+        let (valid, expired): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|message| message.valid_until > clock::now());
+        self.expire(&expired).await;
+        let full = received.iter().any(|received| received.bell.full);
+        let Some(from) = start(&valid, full, &self.courier.plan, clock::now()) else {
+            return Ok(SqsBatchResponse::default());
+        };
+        let ended = self.carry(from, &turn).await?;
+        self.give_back(&received, valid.len(), ended).await
+    }
+
+    /// Carries batch after batch until nothing is left that may go now.
+    async fn carry(&self, from: Timestamp, turn: &Turn) -> Result<Round, RecordError> {
+        let mut from = MessageId::first_of(from);
+        loop {
+            match self.courier.round(&mut from, turn).await? {
+                Round::Carried => {}
+                ended => return Ok(ended),
+            }
+        }
+    }
+
+    /// The bells whose messages still wait, made quiet until they are due, or until there is hope.
+    async fn give_back(&self, received: &[Received], waited: usize, ended: Round) -> Result<SqsBatchResponse, Error> {
+        let mut response = SqsBatchResponse::default();
+        if waited == 0 {
+            return Ok(response);
+        }
+        let rung = self.look_up(received).await?;
+        let now = clock::now();
+        let mut quiet = Vec::new();
+        for received in received {
+            let waiting = received
+                .bell
+                .ids
+                .iter()
+                .filter(|id| rung.get(id).is_some_and(|message| message.state == State::Accepted));
+            let Some(wait) = waiting.map(|id| self.courier.plan.wait(*id, now)).min() else { continue };
+            let retry =
+                if ended == Round::Idle { SignedDuration::from_secs(1) } else { SignedDuration::from_secs(RETRY_S) };
+            quiet.push((received, wait.max(retry)));
+            response.add_failure(received.item_identifier.clone());
+        }
+        let hides = quiet.iter().map(|(received, time)| self.hide(received, *time));
+        stream::iter(hides).buffer_unordered(HIDES_AT_ONCE).collect::<Vec<()>>().await;
+        info!(event = "given back", bells = quiet.len(), ?ended, "messages of these bells still wait");
+        Ok(response)
+    }
+
+    async fn hide(&self, received: &Received, time: SignedDuration) {
+        let Some(receipt_handle) = &received.receipt_handle else { return };
+        if let Err(error) = self.queue.hide(receipt_handle, time).await {
+            warn!(%error, "a bell will ring again later than it should");
+        }
+    }
+
+    /// W11: what is no longer valid is not sent any more.
+    async fn expire(&self, expired: &[&Message]) {
+        let now = clock::now();
+        let moves: Vec<_> = expired.iter().filter_map(|message| Move::expire(message.id, now).ok()).collect();
+        let failed = self.courier.messages.make(&moves).await.iter().filter(|result| result.is_err()).count();
+        if failed > 0 {
+            warn!(failed, "expired messages still wait");
+        }
+    }
+
+    async fn look_up(&self, received: &[Received]) -> Result<HashMap<MessageId, Message>, RecordError> {
+        let ids: Vec<_> = received.iter().flat_map(|received| received.bell.ids.iter().copied()).collect();
+        let messages = self.courier.messages.get_many(&ids).await?;
+        Ok(messages.into_iter().map(|message| (message.id, message)).collect())
+    }
+
+    /// Opens the connections before the first event needs them; what fails here fails there again, and is told there.
+    pub async fn warm_up(&self) {
+        tokio::join!(self.courier.messages.warm_up(), self.queue.warm_up());
+    }
+}
+
+fn turn(context: &Context) -> Turn {
+    let deadline = i64::try_from(context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    Turn { owner: context.request_id.clone(), deadline: deadline.unwrap_or_else(clock::now) }
+}
+
+/// Reads the event. A bell that can't be read is dropped with a warning: its message is in the record. A
+/// record without an id can't be given back, so it fails the whole event.
+fn received(event: SqsEvent) -> Result<Vec<Received>, Error> {
+    let mut received = Vec::with_capacity(event.records.len());
+    for SqsMessage { message_id, receipt_handle, body, .. } in event.records {
+        let item_identifier = message_id.ok_or("an SQS record has no message id")?;
+        match body.as_deref().map(serde_json::from_str::<Bell>) {
+            Some(Ok(bell)) => received.push(Received { item_identifier, receipt_handle, bell }),
+            _ => warn!(sqs_message_id = item_identifier, "a bell can't be read"),
+        }
+    }
+    Ok(received)
+}
+
+/// Where to begin to read what waits: behind the oldest message that the bells ring for, or, when a batch
+/// has filled up, behind the window; nowhere if there is no reason to.
+fn start(waiting: &[&Message], full: bool, plan: &Plan, now: Timestamp) -> Option<Timestamp> {
+    let rung = waiting.iter().map(|message| message.id.created_at()).min();
+    let filled = full.then(|| now - plan.window);
+    let first = [rung, filled].into_iter().flatten().min()?;
+    Some(first - SignedDuration::from_secs(LOOK_BACK_S))
+}

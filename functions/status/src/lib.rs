@@ -1,1 +1,214 @@
+//! POST /messages/delivery_status: takes the provider's reports into the record.
+//!
+//! Every update stands for itself. A report about a message whose batch is not settled proves that the
+//! provider got the batch, so the batch is settled first: if that fails, the provider repeats the call
+//! and nothing has been lost.
 
+use std::collections::HashMap;
+
+use aws_config::SdkConfig;
+use lambda_http::http::{Method, StatusCode};
+use lambda_http::{Body, Error, Request, RequestExt, Response};
+use serde::Serialize;
+use shared::batch::{Answer, BatchState, Outcome};
+use shared::clock;
+use shared::config::{Refused, Source};
+use shared::courier::confirm_members;
+use shared::http::{Problem, json, json_body};
+use shared::id::{BatchId, MessageId};
+use shared::message::Message;
+use shared::record::RecordError;
+use shared::record::batches::Batches;
+use shared::record::messages::Messages;
+use shared::record::moves::{Move, Moved};
+use shared::report::{self, Unreadable, Update};
+use shared::state::{Report, Verdict};
+use shared::webhook::Secrets;
+use tracing::{error, info, warn};
+
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Rounds of deciding again on messages that somebody else moved in between.
+const ROUNDS_MAX: usize = 5;
+
+pub struct App {
+    secrets: Secrets,
+    messages: Messages,
+    batches: Batches,
+}
+
+#[derive(Serialize)]
+struct Results<'a> {
+    results: Vec<Entry<'a>>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    message_id: &'a str,
+    result: Taken,
+}
+
+/// What became of one update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Taken {
+    Recorded,
+    Repeated,
+    Stale,
+    /// Recorded, and the record had said that nothing was sent.
+    Contradicted,
+    UnknownId,
+    NotAStatus,
+    Malformed,
+}
+
+/// The updates of one message, in order, with what becomes of each.
+struct Thread {
+    seen: Message,
+    reports: Vec<(usize, Report)>,
+}
+
+impl App {
+    pub fn read<F: Fn(&str) -> Option<String>>(source: &Source<F>, aws: &SdkConfig) -> Result<Self, Refused> {
+        Ok(Self {
+            secrets: Secrets::read(source)?,
+            messages: Messages::new(aws, source.text("MESSAGES_TABLE")?),
+            batches: Batches::new(aws, source.text("BATCHES_TABLE")?),
+        })
+    }
+
+    pub async fn handle(&self, request: Request) -> Result<Response<Body>, Error> {
+        let answer = match (request.method(), request.raw_http_path()) {
+            (&Method::POST, "/messages/delivery_status") => self.post_delivery_status(&request).await,
+            _ => Err(Problem::NoRoute),
+        };
+        Ok(answer.unwrap_or_else(|problem| problem.response()))
+    }
+
+    async fn post_delivery_status(&self, request: &Request) -> Result<Response<Body>, Problem> {
+        let body: &[u8] = request.body();
+        if body.len() > BODY_BYTES_MAX {
+            return Err(Problem::TooLarge { limit_bytes: BODY_BYTES_MAX });
+        }
+        self.secrets.verify(request.headers(), body, clock::now())?;
+        let updates = report::parse(&json_body(request, BODY_BYTES_MAX)?)?;
+        let taken = self.take(&updates).await?;
+        for (update, taken) in updates.iter().zip(&taken) {
+            match taken {
+                Taken::Recorded | Taken::Repeated | Taken::Stale => {}
+                Taken::Contradicted => error!(
+                    message_id = update.message_id,
+                    "the provider reports a message that the record says was not sent"
+                ),
+                // Only ids that we made are safe to log: anything else is somebody's text.
+                Taken::UnknownId | Taken::NotAStatus | Taken::Malformed => {
+                    let message_id = update.read.as_ref().ok().map(|(id, _)| id.to_string());
+                    warn!(message_id, cause = ?taken, "an update was not taken");
+                }
+            }
+        }
+        info!(
+            updates = updates.len(),
+            recorded = taken.iter().filter(|taken| **taken == Taken::Recorded).count(),
+            "reported"
+        );
+        let results =
+            updates.iter().zip(taken).map(|(update, result)| Entry { message_id: &update.message_id, result });
+        Ok(json(StatusCode::OK, &Results { results: results.collect() }))
+    }
+
+    /// Takes the updates; the results are in their order.
+    async fn take(&self, updates: &[Update]) -> Result<Vec<Taken>, RecordError> {
+        let mut taken: Vec<_> = updates.iter().map(unread).collect();
+        let mut threads = self.threads(updates).await?;
+        for _ in 0..ROUNDS_MAX {
+            let moves = decide(&threads, &mut taken)?;
+            self.settle_batches(threads.values().filter(|thread| moves.iter().any(|one| one.id() == thread.seen.id)))
+                .await?;
+            let results = self.messages.make(&moves).await;
+            let mut lost = HashMap::new();
+            for (moved, result) in moves.iter().zip(results) {
+                if let (Moved::Found(Some(found)), Some(thread)) = (result?, threads.remove(&moved.id())) {
+                    lost.insert(found.id, Thread { seen: *found, ..thread });
+                }
+            }
+            if lost.is_empty() {
+                break;
+            }
+            threads = lost;
+        }
+        Ok(taken)
+    }
+
+    /// The readable updates by message, with each message as it is now; unknown messages are left out.
+    async fn threads(&self, updates: &[Update]) -> Result<HashMap<MessageId, Thread>, RecordError> {
+        let read: Vec<_> =
+            updates.iter().enumerate().filter_map(|(n, update)| Some((n, *update.read.as_ref().ok()?))).collect();
+        let ids: Vec<_> = read.iter().map(|(_, (id, _))| *id).collect();
+        let messages = self.messages.get_many(&ids).await?;
+        let mut threads: HashMap<_, _> =
+            messages.into_iter().map(|seen| (seen.id, Thread { seen, reports: Vec::new() })).collect();
+        for (n, (id, report)) in read {
+            if let Some(thread) = threads.get_mut(&id) {
+                thread.reports.push((n, report));
+            }
+        }
+        Ok(threads)
+    }
+
+    /// A report about a message that was handed over proves that its whole batch arrived.
+    async fn settle_batches(&self, threads: impl Iterator<Item = &Thread>) -> Result<(), RecordError> {
+        let mut proven: Vec<(&str, BatchId)> = threads
+            .filter(|thread| thread.seen.state.is_unsettled())
+            .filter_map(|thread| Some((thread.seen.provider.as_deref()?, thread.seen.batch_id?)))
+            .collect();
+        proven.sort();
+        proven.dedup();
+        for (provider, id) in proven {
+            let arrived = Outcome::Confirmed { request_id: None, refused: Vec::new() };
+            match self.batches.settle(provider, id, &arrived, &Answer::default(), clock::now()).await? {
+                Some(batch) if batch.state == BatchState::Confirmed => confirm_members(&self.messages, &batch).await,
+                _ => error!(batch_id = %id, "the provider reports a batch that the record says was not sent"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the connection before the first call needs it; what fails here fails there again, and is told there.
+    pub async fn warm_up(&self) {
+        self.messages.warm_up().await;
+    }
+}
+
+/// What becomes of an update before any message was read.
+fn unread(update: &Update) -> Taken {
+    match update.read {
+        Ok(_) | Err(Unreadable::UnknownId) => Taken::UnknownId,
+        Err(Unreadable::NotAStatus) => Taken::NotAStatus,
+        Err(Unreadable::Malformed) => Taken::Malformed,
+    }
+}
+
+/// One move for each message that its updates move, however many there are.
+fn decide(threads: &HashMap<MessageId, Thread>, taken: &mut [Taken]) -> Result<Vec<Move>, RecordError> {
+    let now = clock::now();
+    let mut moves = Vec::new();
+    for Thread { seen, reports } in threads.values() {
+        let (mut state, mut last, mut contradicts) = (seen.state, None, false);
+        for (n, report) in reports {
+            taken[*n] = match state.take(*report) {
+                Verdict::Moves(_) => Taken::Recorded,
+                Verdict::Contradicts(_) => Taken::Contradicted,
+                Verdict::Repeated => Taken::Repeated,
+                Verdict::Stale => Taken::Stale,
+            };
+            if matches!(taken[*n], Taken::Recorded | Taken::Contradicted) {
+                contradicts |= taken[*n] == Taken::Contradicted;
+                (state, last) = (report.state(), Some(*report));
+            }
+        }
+        if let Some(report) = last {
+            moves.push(Move::report(seen, report, contradicts, now)?);
+        }
+    }
+    Ok(moves)
+}

@@ -1,0 +1,40 @@
+//! Time and chance, the only place they come from: what decides takes them as arguments.
+
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use crate::id::{BatchId, Id, MessageId};
+
+/// Now, to the millisecond that ids and the record hold.
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+/// A new message's id.
+pub fn message_id() -> MessageId {
+    Id::new(now(), chance())
+}
+
+/// A new batch's id.
+pub fn batch_id() -> BatchId {
+    Id::new(now(), chance())
+}
+
+/// A name for this invocation, told apart from every other.
+pub fn owner() -> String {
+    batch_id().to_string()
+}
+
+/// Half of `time` and a random part of the other half, so that those who failed together don't return together.
+pub fn jittered(time: SignedDuration) -> SignedDuration {
+    let [.., byte] = chance();
+    time / 2 + time * i32::from(byte) / 512
+}
+
+fn chance() -> [u8; 10] {
+    let mut chance = [0; 10];
+    // The tail of a UUIDv7: 74 random bits and fixed ones, which `Id::new` overwrites.
+    chance.copy_from_slice(&Uuid::now_v7().as_bytes()[6..]);
+    chance
+}

@@ -1,0 +1,212 @@
+//! The courier carries batches: claim, write down the intent, send, record the outcome, tell the messages.
+//!
+//! The order is the promise. Nothing reaches the provider that was not first claimed by a conditional
+//! write and listed in a batch item, and nothing is taken back without proof that it was not sent. A
+//! courier may be stopped between any two lines: what it leaves behind says how far it came.
+
+mod attempts;
+mod claim;
+mod settle;
+
+use jiff::{SignedDuration, Timestamp};
+use tracing::info;
+
+use crate::batch::{Batch, BatchState, Outcome, Plan};
+use crate::clock;
+use crate::id::MessageId;
+use crate::message::Message;
+use crate::pace::Slot;
+use crate::provider::Provider;
+use crate::provider::fastsmsing::FastSmsing;
+use crate::record::RecordError;
+use crate::record::batches::{Batches, Intent};
+use crate::record::messages::Messages;
+use crate::record::slots::Slots;
+use attempts::Fate;
+use claim::Claimed;
+
+pub use settle::confirm_members;
+
+/// A slot further away than this is not worth waiting for: the bells go back instead.
+const SLOT_WAIT_MAX_S: i64 = 10;
+/// What it takes to record an outcome after the provider has answered, with retries.
+const RECORD_MS: i64 = 8_000;
+
+/// What a courier needs, each a concrete thing outside.
+#[derive(Clone)]
+pub struct Courier {
+    pub messages: Messages,
+    pub batches: Batches,
+    pub slots: Slots,
+    pub fastsmsing: FastSmsing,
+    pub provider: Provider,
+    /// How often one batch is offered while the provider provably takes nothing; below 1 means 1.
+    pub attempts_max: u32,
+    pub plan: Plan,
+}
+
+/// One invocation's turn: who acts, and until when.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    pub owner: String,
+    pub deadline: Timestamp,
+}
+
+/// What a round came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Round {
+    /// A batch was carried: there may be more.
+    Carried,
+    /// The provider took nothing, for now: another request at once would end the same.
+    Unsent,
+    /// Nothing waits that may go now.
+    Idle,
+    /// The provider's pace has no slot within reach.
+    NoSlot,
+    /// Another request could not be finished and recorded in time.
+    OutOfTime,
+}
+
+impl Courier {
+    /// Carries the next batch of what waits from `from` on, and moves `from` to where it stopped reading.
+    pub async fn round(&self, from: &mut MessageId, turn: &Turn) -> Result<Round, RecordError> {
+        if !self.has_time(turn) {
+            return Ok(Round::OutOfTime);
+        }
+        let Some(slot) = self.slot().await? else { return Ok(Round::NoSlot) };
+        // Claiming begins one interval ahead of the slot, when the holder of the slot before is done claiming:
+        // so two couriers do not halve what would have filled one batch.
+        sleep(slot.wait(clock::now()) - self.provider.pace().interval()).await;
+        match self.claim_waiting(from, turn).await? {
+            Some(claimed) => self.carry(claimed, slot, turn).await,
+            None => Ok(Round::Idle),
+        }
+    }
+
+    /// Carries a claimed batch, and where the provider refuses it as a whole its halves, until the message
+    /// that it can't take stands alone.
+    async fn carry(&self, claimed: Claimed, slot: Slot, turn: &Turn) -> Result<Round, RecordError> {
+        let (mut round, mut refused) = self.carry_one(claimed, slot, turn).await?;
+        while let Some(part) = refused.pop() {
+            if !self.has_time(turn) {
+                return Ok(Round::OutOfTime);
+            }
+            let Some(slot) = self.slot().await? else { return Ok(Round::NoSlot) };
+            let claimed = self.claim(part).await?;
+            if !claimed.members.is_empty() {
+                let (carried, parts) = self.carry_one(claimed, slot, turn).await?;
+                round = carried;
+                refused.extend(parts);
+            }
+        }
+        Ok(round)
+    }
+
+    /// Carries one batch; returns the parts that it is to be carried in instead, if any.
+    async fn carry_one(
+        &self,
+        claimed: Claimed,
+        slot: Slot,
+        turn: &Turn,
+    ) -> Result<(Round, Vec<Vec<Message>>), RecordError> {
+        let batch = self.intent(&claimed, turn);
+        let Claimed { members, doubtful, .. } = claimed;
+        match self.batches.start(&batch).await {
+            Ok(Intent::Written) => {}
+            Ok(Intent::Lost) => {
+                self.release(&batch, &batch.members).await;
+                return Ok((Round::Carried, Vec::new()));
+            }
+            Err(error) => {
+                self.abandon(&batch, &doubtful).await;
+                return Err(error);
+            }
+        }
+        // Whether these were claimed is not known, but they are no members, so they are not sent with it.
+        self.release(&batch, &doubtful).await;
+
+        let begun = clock::now();
+        let tried = self.attempt(&batch, &members, slot, turn).await;
+        report(&batch, &members, &tried, begun);
+        let settled =
+            self.batches.settle(&batch.provider, batch.id, &tried.outcome, &tried.answer, clock::now()).await?;
+        let Some(settled) = settled else { return Ok((Round::Unsent, Vec::new())) };
+        self.tell(&settled, &members, tried.fate).await;
+        Ok(match settled.state {
+            BatchState::Confirmed | BatchState::Unknown => (Round::Carried, Vec::new()),
+            BatchState::Rejected if tried.fate == Fate::Split => (Round::Carried, halves(members)),
+            BatchState::Rejected | BatchState::Started | BatchState::Tomb => (Round::Unsent, Vec::new()),
+        })
+    }
+
+    /// The batch that the claimed messages make, as it is to be written down before it is sent.
+    fn intent(&self, claimed: &Claimed, turn: &Turn) -> Batch {
+        Batch {
+            id: claimed.batch_id,
+            provider: self.provider.name.clone(),
+            state: BatchState::Started,
+            members: claimed.members.iter().map(|message| message.id).collect(),
+            attempts: 1,
+            ambiguous: false,
+            owner: turn.owner.clone(),
+            deadline: turn.deadline,
+            http_status: None,
+            request_id: None,
+            refused: Vec::new(),
+            last_error: None,
+            updated_at: clock::now(),
+        }
+    }
+
+    async fn slot(&self) -> Result<Option<Slot>, RecordError> {
+        let wait_max = SignedDuration::from_secs(SLOT_WAIT_MAX_S);
+        self.slots.take(&self.provider.name, self.provider.pace(), wait_max, clock::now()).await
+    }
+
+    /// Another request can be made, answered and recorded before this invocation ends.
+    fn has_time(&self, turn: &Turn) -> bool {
+        let timeout_ms = i64::try_from(self.provider.timeout_ms).unwrap_or(i64::MAX / 2);
+        let needed = SignedDuration::from_millis(timeout_ms.saturating_add(RECORD_MS));
+        turn.deadline.duration_since(clock::now()) > needed
+    }
+}
+
+/// Two halves of several messages, and no part of one.
+fn halves(mut members: Vec<Message>) -> Vec<Vec<Message>> {
+    if members.len() < 2 {
+        return Vec::new();
+    }
+    let second = members.split_off(members.len() / 2);
+    vec![second, members]
+}
+
+/// The statistics line: one a batch, also of a failure, with the last error.
+fn report(batch: &Batch, members: &[Message], tried: &attempts::Tried, begun: Timestamp) {
+    let now = clock::now();
+    let outcome = match tried.outcome {
+        Outcome::Confirmed { .. } => "CONFIRMED",
+        Outcome::Rejected { .. } => "REJECTED",
+        Outcome::Unknown => "UNKNOWN",
+    };
+    let waited = members.first().map(|oldest| begun.duration_since(oldest.id.created_at()).as_millis());
+    info!(
+        event = "batch",
+        provider = batch.provider,
+        batch_id = %batch.id,
+        messages = members.len(),
+        attempts = tried.attempts,
+        outcome,
+        http_status = tried.answer.http_status,
+        last_error = tried.answer.error,
+        oldest_waited_ms = waited.and_then(|ms| i64::try_from(ms).ok()),
+        took_ms = i64::try_from(now.duration_since(begun).as_millis()).ok(),
+        "batch"
+    );
+}
+
+/// Sleeps; not at all when the time has passed.
+async fn sleep(time: SignedDuration) {
+    if let Ok(time) = time.try_into() {
+        tokio::time::sleep(time).await;
+    }
+}

@@ -1,0 +1,136 @@
+//! Answers over HTTP: JSON, and for errors a problem document (RFC 9457) that names the field.
+
+use lambda_http::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use lambda_http::http::{HeaderMap, HeaderValue, StatusCode};
+use lambda_http::{Body, Request, Response};
+use serde::Serialize;
+use serde_json::Value;
+use tracing::error;
+
+use crate::message::Invalid;
+use crate::record::RecordError;
+
+/// What a caller is asked to wait before it tries again.
+const RETRY_AFTER_S: u16 = 5;
+
+/// Why a call was not answered as it was meant; each variant is one `type` of problem, for ever.
+#[derive(Debug)]
+pub enum Problem {
+    /// A field can't be taken.
+    Invalid(Invalid),
+    /// The proof of who calls, in this header, is missing or wrong.
+    Unauthorised { header: &'static str, detail: &'static str },
+    /// No such path or method.
+    NoRoute,
+    /// The Idempotency-Key stands for another request.
+    KeyReused,
+    /// The body is larger than this route takes.
+    TooLarge { limit_bytes: usize },
+    /// The body does not say that it is JSON.
+    NotJson,
+    /// The record can't be reached. Nothing was promised.
+    Unavailable,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    field: &'a str,
+    detail: String,
+}
+
+impl Problem {
+    /// The HTTP code and the name of each problem.
+    fn name(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Problem::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid-field", "A field is invalid"),
+            Problem::Unauthorised { .. } => (StatusCode::UNAUTHORIZED, "unauthorised", "Unauthorised"),
+            Problem::NoRoute => (StatusCode::NOT_FOUND, "no-route", "No such path"),
+            Problem::KeyReused => (StatusCode::CONFLICT, "key-reused", "The key stands for another request"),
+            Problem::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
+            Problem::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "The body is not JSON"),
+            Problem::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The record can't be reached"),
+        }
+    }
+
+    fn field(&self) -> &str {
+        match self {
+            Problem::Invalid(invalid) => &invalid.field,
+            Problem::Unauthorised { header, .. } => header,
+            Problem::NoRoute => "path",
+            Problem::KeyReused => "Idempotency-Key",
+            Problem::TooLarge { .. } => "body",
+            Problem::NotJson => "Content-Type",
+            Problem::Unavailable => "",
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Problem::Invalid(invalid) => invalid.to_string(),
+            Problem::Unauthorised { detail, .. } => (*detail).to_owned(),
+            Problem::NoRoute => "There is nothing at this path".to_owned(),
+            Problem::KeyReused => {
+                "This Idempotency-Key was used for a different message within the last 24 hours".to_owned()
+            }
+            Problem::TooLarge { limit_bytes } => format!("The body may have at most {limit_bytes} bytes"),
+            Problem::NotJson => "The Content-Type must be application/json".to_owned(),
+            Problem::Unavailable => "Nothing was changed; please try again".to_owned(),
+        }
+    }
+
+    pub fn response(&self) -> Response<Body> {
+        let (status, name, title) = self.name();
+        let kind = format!("urn:sms-proxy:problem:{name}");
+        let document = Document { kind, title, status: status.as_u16(), field: self.field(), detail: self.detail() };
+        let mut response = json(status, &document);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_S.into());
+        }
+        response
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        Problem::Invalid(invalid)
+    }
+}
+
+impl From<RecordError> for Problem {
+    fn from(error: RecordError) -> Self {
+        error!(%error, "the record failed");
+        Problem::Unavailable
+    }
+}
+
+/// An answer of one JSON document.
+pub fn json(status: StatusCode, document: &impl Serialize) -> Response<Body> {
+    let body = serde_json::to_string(document).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The JSON document that a call carries.
+pub fn json_body(request: &Request, limit_bytes: usize) -> Result<Value, Problem> {
+    let body: &[u8] = request.body();
+    if body.len() > limit_bytes {
+        return Err(Problem::TooLarge { limit_bytes });
+    }
+    if !is_json(request.headers()) {
+        return Err(Problem::NotJson);
+    }
+    serde_json::from_slice(body).map_err(|_| Invalid::new("body", "", "Must be valid JSON").into())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}

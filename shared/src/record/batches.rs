@@ -1,0 +1,229 @@
+//! Table Batches: one item per request to a provider, written before the request is made.
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Item, RETENTION_DAYS, RecordError, attribute, expires_at, from_item, millisecond, text, to_item, unavailable,
+};
+use crate::batch::{Answer, Batch, BatchState, Outcome};
+use crate::id::BatchId;
+
+/// What became of the intent to send a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Intent {
+    Written,
+    /// Somebody declared the batch dead, or holds it: it must not be sent.
+    Lost,
+}
+
+#[derive(Clone)]
+pub struct Batches {
+    client: Client,
+    table: String,
+}
+
+impl Batches {
+    pub fn new(config: &SdkConfig, table: String) -> Self {
+        Self { client: Client::new(config), table }
+    }
+
+    /// Reads a batch as it is now.
+    pub async fn get(&self, provider: &str, id: BatchId) -> Result<Option<Batch>, RecordError> {
+        let get = self.client.get_item().table_name(&self.table).set_key(Some(key(provider, id)));
+        let answer = get.consistent_read(true).send().await.map_err(unavailable("get a batch"))?;
+        answer.item.map(from_item).transpose()
+    }
+
+    /// W3: writes down the intent to send. Only after this may anything be sent.
+    pub async fn start(&self, batch: &Batch) -> Result<Intent, RecordError> {
+        let condition = "attribute_not_exists(#id) OR (#state = :started AND #owner = :me AND #attempts = :one)";
+        let put = self
+            .put(batch)?
+            .condition_expression(condition)
+            .expression_attribute_names("#id", "id")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_names("#owner", "owner")
+            .expression_attribute_names("#attempts", "attempts")
+            .expression_attribute_values(":started", attribute(BatchState::Started)?)
+            .expression_attribute_values(":me", text(&batch.owner))
+            .expression_attribute_values(":one", number(1));
+        written(put.send().await)
+    }
+
+    /// W7: declares a batch dead before its intent was written, so that nobody can send it any more.
+    pub async fn bury(&self, tomb: &Batch) -> Result<Intent, RecordError> {
+        let put = self
+            .put(tomb)?
+            .condition_expression("attribute_not_exists(#id) OR #state = :tomb")
+            .expression_attribute_names("#id", "id")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":tomb", attribute(BatchState::Tomb)?);
+        written(put.send().await)
+    }
+
+    /// W4: counts one more attempt, after attempt number `attempts`, before it is made. With a `keyed`
+    /// provider that may be an attempt at a batch whose fate is unknown.
+    pub async fn again(
+        &self,
+        batch: &Batch,
+        attempts: u32,
+        keyed: bool,
+        now: Timestamp,
+    ) -> Result<Intent, RecordError> {
+        let open = if keyed { "#state IN (:started, :unknown)" } else { "#state = :started" };
+        let condition = format!("(#attempts = :known AND {open}) OR (#owner = :me AND #attempts = :next)");
+        let update = self
+            .update(&batch.provider, batch.id, now)
+            .update_expression("SET #attempts = :next, #owner = :me, #updated_at = :now")
+            .condition_expression(condition)
+            .expression_attribute_names("#attempts", "attempts")
+            .expression_attribute_names("#owner", "owner")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":known", number(attempts))
+            .expression_attribute_values(":next", number(attempts + 1))
+            .expression_attribute_values(":me", text(&batch.owner))
+            .expression_attribute_values(":started", attribute(BatchState::Started)?);
+        let update = match keyed {
+            true => update.expression_attribute_values(":unknown", attribute(BatchState::Unknown)?),
+            false => update,
+        };
+        match update.send().await {
+            Ok(_) => Ok(Intent::Written),
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
+                Ok(Intent::Lost)
+            }
+            Err(error) => Err(unavailable("count an attempt")(error)),
+        }
+    }
+
+    /// W5: records what became of a batch; returns the batch as it stands after that, which may be what
+    /// somebody else knew better.
+    pub async fn settle(
+        &self,
+        provider: &str,
+        id: BatchId,
+        outcome: &Outcome,
+        answer: &Answer,
+        now: Timestamp,
+    ) -> Result<Option<Batch>, RecordError> {
+        let update = settlement(self.update(provider, id, now), outcome, answer)?;
+        match update.return_values(ReturnValue::AllNew).send().await {
+            Ok(answer) => answer.attributes.map(from_item).transpose(),
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
+                let UpdateItemError::ConditionalCheckFailedException(found) = error.into_err() else { return Ok(None) };
+                found.item.filter(|item| !item.is_empty()).map(from_item).transpose()
+            }
+            Err(error) => Err(unavailable("settle a batch")(error)),
+        }
+    }
+
+    fn put(
+        &self,
+        batch: &Batch,
+    ) -> Result<aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder, RecordError> {
+        let mut item = to_item(batch)?;
+        item.extend(key(&batch.provider, batch.id));
+        let keep = SignedDuration::from_hours(24 * RETENTION_DAYS);
+        item.insert("expires_at".into(), expires_at(batch.id.created_at(), keep));
+        Ok(self.client.put_item().table_name(&self.table).set_item(Some(item)))
+    }
+
+    fn update(&self, provider: &str, id: BatchId, now: Timestamp) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(provider, id)))
+            .expression_attribute_names("#updated_at", "updated_at")
+            .expression_attribute_values(":now", millisecond(now))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+    }
+}
+
+/// The update and the condition of each outcome.
+fn settlement(
+    update: UpdateItemFluentBuilder,
+    outcome: &Outcome,
+    answer: &Answer,
+) -> Result<UpdateItemFluentBuilder, RecordError> {
+    let mut set = vec!["#state = :to", "#updated_at = :now"];
+    let mut update = update
+        .expression_attribute_names("#state", "state")
+        .expression_attribute_values(":started", attribute(BatchState::Started)?)
+        .expression_attribute_values(":unknown", attribute(BatchState::Unknown)?);
+    let (to, condition) = match outcome {
+        Outcome::Confirmed { request_id, refused } => {
+            if let Some(request_id) = request_id {
+                set.push("#request_id = :request_id");
+                update = update
+                    .expression_attribute_names("#request_id", "request_id")
+                    .expression_attribute_values(":request_id", text(request_id));
+            }
+            if !refused.is_empty() {
+                set.push("#refused = :refused");
+                update = update
+                    .expression_attribute_names("#refused", "refused")
+                    .expression_attribute_values(":refused", attribute(refused)?);
+            }
+            (BatchState::Confirmed, "#state IN (:started, :unknown, :to)")
+        }
+        Outcome::Rejected { attempts } => {
+            update = update
+                .expression_attribute_names("#attempts", "attempts")
+                .expression_attribute_names("#ambiguous", "ambiguous")
+                .expression_attribute_values(":mine", number(*attempts))
+                .expression_attribute_values(":false", AttributeValue::Bool(false));
+            (
+                BatchState::Rejected,
+                "(#state IN (:started, :unknown) AND #attempts = :mine AND #ambiguous = :false) OR #state = :to",
+            )
+        }
+        Outcome::Unknown => {
+            set.push("#ambiguous = :true");
+            update = update
+                .expression_attribute_names("#ambiguous", "ambiguous")
+                .expression_attribute_values(":true", AttributeValue::Bool(true));
+            (BatchState::Unknown, "#state IN (:started, :unknown)")
+        }
+    };
+    if let Some(status) = answer.http_status {
+        set.push("#http_status = :http_status");
+        update = update
+            .expression_attribute_names("#http_status", "http_status")
+            .expression_attribute_values(":http_status", number(status.into()));
+    }
+    if let Some(error) = &answer.error {
+        set.push("#last_error = :last_error");
+        update = update
+            .expression_attribute_names("#last_error", "last_error")
+            .expression_attribute_values(":last_error", text(error));
+    }
+    Ok(update
+        .update_expression(format!("SET {}", set.join(", ")))
+        .condition_expression(condition)
+        .expression_attribute_values(":to", attribute(to)?))
+}
+
+fn written<T>(result: Result<T, SdkError<PutItemError>>) -> Result<Intent, RecordError> {
+    match result {
+        Ok(_) => Ok(Intent::Written),
+        Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(Intent::Lost),
+        Err(error) => Err(unavailable("write a batch")(error)),
+    }
+}
+
+/// A batch's primary key: its provider and day, and its id.
+fn key(provider: &str, id: BatchId) -> Item {
+    let provider_day = text(format!("{provider}#{}", id.day()));
+    [("provider_day".to_owned(), provider_day), ("id".to_owned(), text(id))].into()
+}
+
+fn number(value: u32) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}

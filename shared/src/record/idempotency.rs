@@ -1,0 +1,86 @@
+//! Table Idempotency: which message a caller's Idempotency-Key stands for, for 24 hours.
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{RecordError, expires_at, from_item, to_item, unavailable};
+use crate::id::MessageId;
+
+/// How long a key is remembered.
+const LIFETIME_H: i64 = 24;
+
+/// What a key stands for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reserved {
+    /// Nobody used it: it stands for this call's message.
+    Fresh,
+    /// An earlier call made this message of the same request.
+    Known(MessageId),
+    /// An earlier call asked for something else under it.
+    Conflict,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    /// The client's name and its key: one client can't meet another's.
+    key: String,
+    message_id: MessageId,
+    request_hash: String,
+}
+
+#[derive(Clone)]
+pub struct Idempotency {
+    client: Client,
+    table: String,
+}
+
+impl Idempotency {
+    pub fn new(config: &SdkConfig, table: String) -> Self {
+        Self { client: Client::new(config), table }
+    }
+
+    /// Lets `client`'s `key` stand for the message `id` made of a request with this hash.
+    pub async fn reserve(
+        &self,
+        client: &str,
+        key: &str,
+        id: MessageId,
+        request_hash: &str,
+        now: Timestamp,
+    ) -> Result<Reserved, RecordError> {
+        let entry = Entry { key: format!("{client}#{key}"), message_id: id, request_hash: request_hash.to_owned() };
+        let mut item = to_item(&entry)?;
+        item.insert("expires_at".into(), expires_at(now, SignedDuration::from_hours(LIFETIME_H)));
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            // DynamoDB may take days to remove what has expired.
+            .condition_expression("attribute_not_exists(#key) OR #expires_at <= :now")
+            .expression_attribute_names("#key", "key")
+            .expression_attribute_names("#expires_at", "expires_at")
+            .expression_attribute_values(":now", AttributeValue::N(now.as_second().to_string()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match put.send().await {
+            Ok(_) => Ok(Reserved::Fresh),
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
+                let PutItemError::ConditionalCheckFailedException(found) = error.into_err() else {
+                    return Ok(Reserved::Conflict);
+                };
+                let found: Entry = from_item(found.item.unwrap_or_default())?;
+                Ok(match found {
+                    _ if found.message_id == id => Reserved::Fresh,
+                    _ if found.request_hash == entry.request_hash => Reserved::Known(found.message_id),
+                    _ => Reserved::Conflict,
+                })
+            }
+            Err(error) => Err(unavailable("reserve a key")(error)),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Table Messages: one item per message, in its day's and shard's partition.
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
+use futures_util::future::try_join_all;
+use jiff::SignedDuration;
+
+use super::{Item, RETENTION_DAYS, RecordError, expires_at, from_item, text, to_item, unavailable};
+use crate::id::MessageId;
+use crate::message::Message;
+
+/// Keys that one BatchGetItem takes.
+const GET_MANY_MAX: usize = 100;
+/// Rounds of asking again for keys that were left unprocessed.
+const GET_MANY_ROUNDS_MAX: usize = 5;
+
+/// What became of a message that a caller was promised.
+#[derive(Debug)]
+pub enum Accepted {
+    New,
+    /// It was recorded before, by an earlier call or by a repeat of this very write.
+    Already(Box<Message>),
+}
+
+#[derive(Clone)]
+pub struct Messages {
+    pub(super) client: Client,
+    pub(super) table: String,
+}
+
+impl Messages {
+    pub fn new(config: &SdkConfig, table: String) -> Self {
+        Self { client: Client::new(config), table }
+    }
+
+    /// Opens the connection, whatever comes of it: the item does not exist.
+    pub async fn warm_up(&self) {
+        let nobody = [("day_shard".to_owned(), text("-")), ("id".to_owned(), text("-"))];
+        let _ = self.client.get_item().table_name(&self.table).set_key(Some(nobody.into())).send().await;
+    }
+
+    /// W1: records a message once.
+    pub async fn accept(&self, message: &Message) -> Result<Accepted, RecordError> {
+        let mut item = to_item(message)?;
+        item.insert("day_shard".into(), text(message.id.day_shard()));
+        let keep = SignedDuration::from_hours(24 * RETENTION_DAYS);
+        item.insert("expires_at".into(), expires_at(message.id.created_at(), keep));
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        let outcome = put
+            .condition_expression("attribute_not_exists(#id)")
+            .expression_attribute_names("#id", "id")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match outcome {
+            Ok(_) => Ok(Accepted::New),
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
+                let PutItemError::ConditionalCheckFailedException(found) = error.into_err() else {
+                    return Err(RecordError { action: "accept a message", cause: "no reason".into() });
+                };
+                Ok(Accepted::Already(Box::new(from_item(found.item.unwrap_or_default())?)))
+            }
+            Err(error) => Err(unavailable("accept a message")(error)),
+        }
+    }
+
+    /// Reads one message as it is now.
+    pub async fn get(&self, id: MessageId) -> Result<Option<Message>, RecordError> {
+        let get = self.client.get_item().table_name(&self.table).set_key(Some(key(id)));
+        let answer = get.consistent_read(true).send().await.map_err(unavailable("get a message"))?;
+        answer.item.map(from_item).transpose()
+    }
+
+    /// Reads messages as they are now, in no order; unknown ids are left out.
+    pub async fn get_many(&self, ids: &[MessageId]) -> Result<Vec<Message>, RecordError> {
+        let mut ids = ids.to_vec();
+        ids.sort();
+        // BatchGetItem refuses a key that stands in it twice.
+        ids.dedup();
+        let pages = try_join_all(ids.chunks(GET_MANY_MAX).map(|page| self.get_page(page))).await?;
+        Ok(pages.concat())
+    }
+
+    async fn get_page(&self, ids: &[MessageId]) -> Result<Vec<Message>, RecordError> {
+        const ACTION: &str = "get messages";
+        let mut messages = Vec::with_capacity(ids.len());
+        let mut keys: Vec<Item> = ids.iter().copied().map(key).collect();
+        for _ in 0..GET_MANY_ROUNDS_MAX {
+            let request = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
+            let request = request.map_err(|_| RecordError { action: ACTION, cause: "no keys".into() })?;
+            let get = self.client.batch_get_item().request_items(&self.table, request);
+            let mut answer = get.send().await.map_err(unavailable(ACTION))?;
+            let items = answer.responses.as_mut().and_then(|tables| tables.remove(&self.table));
+            for item in items.unwrap_or_default() {
+                messages.push(from_item(item)?);
+            }
+            match answer.unprocessed_keys.and_then(|mut tables| tables.remove(&self.table)) {
+                Some(rest) if !rest.keys.is_empty() => keys = rest.keys,
+                _ => return Ok(messages),
+            }
+        }
+        Err(RecordError { action: ACTION, cause: "throttled".into() })
+    }
+}
+
+/// A message's primary key.
+fn key(id: MessageId) -> Item {
+    [("day_shard".to_owned(), text(id.day_shard())), ("id".to_owned(), text(id))].into()
+}

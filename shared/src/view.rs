@@ -1,0 +1,55 @@
+//! A message as callers read it: the stored state is shown as its two public views.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::id::{BatchId, MessageId};
+use crate::message::{Message, Originator, Recipient, Text};
+use crate::segment::Encoding;
+use crate::state::{Reason, Status, Submission};
+
+/// The JSON document of one message.
+#[derive(Serialize)]
+pub struct View<'a> {
+    id: MessageId,
+    status: Status,
+    submission: Submission,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
+    recipient: &'a Recipient,
+    originator: &'a Originator,
+    message: &'a Text,
+    encoding: Encoding,
+    segments: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a str>,
+    valid_until: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_id: Option<BatchId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<&'a str>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl<'a> View<'a> {
+    pub fn of(message: &'a Message) -> Self {
+        Self {
+            id: message.id,
+            status: message.state.status(),
+            submission: message.state.submission(),
+            reason: message.reason,
+            recipient: &message.recipient,
+            originator: &message.originator,
+            message: &message.body,
+            encoding: message.encoding,
+            segments: message.segments,
+            reference: message.reference.as_deref(),
+            valid_until: message.valid_until,
+            batch_id: message.batch_id,
+            provider: message.provider.as_deref(),
+            created_at: message.id.created_at(),
+            updated_at: message.updated_at,
+        }
+    }
+}

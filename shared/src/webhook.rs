@@ -1,0 +1,110 @@
+//! Who reports: the provider's webhook, signed as Standard Webhooks asks.
+//!
+//! `webhook-signature` holds one or more `v1,<base64>`, each an HMAC-SHA256 of
+//! `<webhook-id>.<webhook-timestamp>.<body>`. Two secrets may be valid at once, so that one can be replaced
+//! without losing a report. Source: the Standard Webhooks specification.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use lambda_http::http::HeaderMap;
+use sha2::Sha256;
+
+use crate::config::{Refused, Source, refused};
+use crate::http::Problem;
+
+/// A call whose timestamp is further away than this may be a replay.
+const TOLERANCE_S: i64 = 5 * 60;
+const SECRETS_MAX: usize = 2;
+const KEY: &str = "WEBHOOK_SECRETS";
+
+/// The secrets that a report may be signed with.
+pub struct Secrets(Vec<Vec<u8>>);
+
+impl Secrets {
+    /// Reads the key `WEBHOOK_SECRETS`: one or two of `whsec_<base64>`, separated by a blank.
+    pub fn read<F: Fn(&str) -> Option<String>>(source: &Source<F>) -> Result<Self, Refused> {
+        let secret = |text: &str| {
+            let base64 = text.strip_prefix("whsec_").ok_or_else(|| refused(KEY, "a secret must begin with whsec_"))?;
+            STANDARD.decode(base64).map_err(|_| refused(KEY, "a secret must be base64 behind whsec_"))
+        };
+        let secrets: Vec<_> = source.text(KEY)?.split_whitespace().map(secret).collect::<Result<_, _>>()?;
+        match secrets.len() {
+            1..=SECRETS_MAX => Ok(Self(secrets)),
+            _ => Err(refused(KEY, format!("must hold 1 to {SECRETS_MAX} secrets"))),
+        }
+    }
+
+    /// Checks that the body comes from who holds a secret, and lately.
+    pub fn verify(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<(), Problem> {
+        let (id, at) = (header(headers, "webhook-id")?, header(headers, "webhook-timestamp")?);
+        let signatures = header(headers, "webhook-signature")?;
+        let seconds: i64 =
+            at.parse().map_err(|_| unauthorised("webhook-timestamp", "Must be a Unix time in seconds"))?;
+        if now.as_second().saturating_sub(seconds).unsigned_abs() > TOLERANCE_S.unsigned_abs() {
+            return Err(unauthorised("webhook-timestamp", "Is more than 5 minutes away from now"));
+        }
+        let signed = [id.as_bytes(), b".", at.as_bytes(), b".", body].concat();
+        let given =
+            signatures.split(' ').filter_map(|one| one.strip_prefix("v1,")).filter_map(|one| STANDARD.decode(one).ok());
+        if given.into_iter().any(|signature| self.0.iter().any(|secret| is_signed(secret, &signed, &signature))) {
+            return Ok(());
+        }
+        Err(unauthorised("webhook-signature", "No signature fits the body"))
+    }
+}
+
+fn is_signed(secret: &[u8], signed: &[u8], signature: &[u8]) -> bool {
+    // The comparison takes the same time for every wrong signature.
+    Hmac::<Sha256>::new_from_slice(secret).is_ok_and(|mac| mac.chain_update(signed).verify_slice(signature).is_ok())
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Problem> {
+    headers.get(name).and_then(|value| value.to_str().ok()).ok_or_else(|| unauthorised(name, "Is missing"))
+}
+
+fn unauthorised(header: &'static str, detail: &'static str) -> Problem {
+    Problem::Unauthorised { header, detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &[u8] = br#"{"test": 2432232314}"#;
+    const AT: &str = "1614265330";
+
+    fn verify(secrets: &str, signature: &str, now_s: i64) -> Result<(), Problem> {
+        let secrets = secrets.to_owned();
+        let secrets = Secrets::read(&Source::new(move |_: &str| Some(secrets.clone()))).unwrap();
+        let headers = [
+            ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
+            ("webhook-timestamp", AT),
+            ("webhook-signature", signature),
+        ];
+        let headers =
+            HeaderMap::from_iter(headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())));
+        secrets.verify(&headers, BODY, Timestamp::from_second(now_s).unwrap())
+    }
+
+    // The example that the specification's own libraries are tested with.
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+
+    #[test]
+    fn the_published_example_is_taken() {
+        verify(SECRET, SIGNATURE, 1_614_265_330).unwrap();
+        verify(&format!("whsec_AAAA {SECRET}"), &format!("v1,AAAA {SIGNATURE}"), 1_614_265_330).unwrap();
+    }
+
+    #[test]
+    fn another_secret_another_signature_and_another_time_are_not() {
+        assert!(verify("whsec_AAAA", SIGNATURE, 1_614_265_330).is_err());
+        assert!(verify(SECRET, "v1,AAAA", 1_614_265_330).is_err());
+        assert!(verify(SECRET, &SIGNATURE.replace("v1,", "v2,"), 1_614_265_330).is_err());
+        verify(SECRET, SIGNATURE, 1_614_265_630).unwrap();
+        assert!(verify(SECRET, SIGNATURE, 1_614_265_631).is_err());
+        assert!(verify(SECRET, SIGNATURE, 1_614_265_029).is_err());
+    }
+}

@@ -1,0 +1,47 @@
+//! A webhook for the simulator's own tests: it answers as told, then 200, and keeps what it got.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use http_body_util::BodyExt;
+use hyper::body::{Bytes, Incoming};
+use hyper::{HeaderMap, Request, StatusCode};
+use tokio::net::TcpListener;
+
+use super::wire::{self, Answer, Hangup};
+
+pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+#[derive(Clone, Default)]
+pub(super) struct Listener {
+    answers: Arc<Mutex<VecDeque<Option<StatusCode>>>>,
+    got: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
+}
+
+impl Listener {
+    /// Listens for as long as the test's runtime lives, and says where.
+    pub(super) async fn listen(&self) -> String {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook", socket.local_addr().unwrap());
+        let listener = self.clone();
+        tokio::spawn(wire::serve(socket, move |request| listener.clone().take(request)));
+        url
+    }
+
+    /// The next answers; `None` closes the connection in place of one.
+    pub(super) fn answer(&self, answers: impl IntoIterator<Item = Option<StatusCode>>) {
+        self.answers.lock().unwrap().extend(answers);
+    }
+
+    pub(super) fn got(&self) -> Vec<(HeaderMap, Bytes)> {
+        self.got.lock().unwrap().clone()
+    }
+
+    async fn take(self, request: Request<Incoming>) -> Result<Answer, Hangup> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        self.got.lock().unwrap().push((head.headers, body));
+        let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Some(StatusCode::OK));
+        answer.map(|status| Answer::new(status, "")).ok_or_else(Hangup::closed)
+    }
+}
