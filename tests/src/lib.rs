@@ -1,4 +1,35 @@
-//! The local stack and what is tested on it.
+//! The local stack: everything that `template.yaml` deploys, on one machine and inside one process, but for the
+//! functions, which are the real binaries.
+//!
+//! Read it in the order in which it comes up. The template says what there is. The two stores are embedded servers that
+//! speak AWS's own protocols. Then Lambda, and what wakes its functions: the HTTP API and the queue. Between the
+//! functions and everything else lies a wire that a test can break. The stack puts all of it together.
+//!
+//! A scene adds the two ends: FastSMSing, simulated by an independent witness, and callers. An audit then compares
+//! three ledgers: what the callers were told, what the provider billed, and what the record says.
 
-pub mod economy;
+pub mod template;
+
+pub mod dynamo;
+pub mod sqs;
+
+pub mod binaries;
+pub mod lambda;
+
+pub mod event_source;
+pub mod gateway;
+
+pub mod wire;
+
+pub mod stack;
+
 pub mod fastsmsing;
+
+pub mod audit;
+pub mod demo;
+pub mod economy;
+pub mod scene;
+
+// Small things that several of them stand on.
+pub mod activity;
+pub mod loopback;

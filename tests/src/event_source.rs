@@ -1,0 +1,225 @@
+//! The SQS event source: pollers that gather messages into batches, give each batch to the function, and delete what
+//! it has done.
+//!
+//! Each poller fills a batch of its own, which is why a function never sees "the" batch of a window: with five pollers,
+//! up to five windows are open at a time. A poller waits for its function before it polls again; more than five
+//! pollers, to which AWS would grow under load, are not played.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use fastrand::Rng;
+use futures_util::future::join_all;
+use rustack_sqs_model::types::{Message, MessageAttributeValue};
+use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::lambda::{InvokeError, Lambda};
+use crate::sqs::Sqs;
+use crate::template::{REGION, Source};
+
+const POLLERS: usize = 5;
+const LONG_POLL_S: i32 = 20;
+/// How often a poller looks for more while its window is open.
+const GATHER_MS: u64 = 50;
+
+/// SQS promises to deliver at least once and in no order. This makes it use that freedom.
+#[derive(Clone, Copy, Debug)]
+pub struct Mischief {
+    /// How often each message is delivered: 1 only shuffles.
+    pub deliveries: usize,
+    pub seed: u64,
+}
+
+/// Polls until it is dropped.
+pub struct EventSource {
+    _pollers: JoinSet<()>,
+}
+
+impl EventSource {
+    pub fn start(
+        source: &Source,
+        function: &str,
+        lambda: &Arc<Lambda>,
+        sqs: &Arc<Sqs>,
+        mischief: Option<Mischief>,
+    ) -> EventSource {
+        let poller = |at: usize| Poller {
+            source: source.clone(),
+            function: function.to_owned(),
+            lambda: Arc::clone(lambda),
+            sqs: Arc::clone(sqs),
+            deliveries: mischief.map_or(1, |mischief| mischief.deliveries),
+            chance: mischief.map(|mischief| Rng::with_seed(mischief.seed.wrapping_add(at as u64))),
+        };
+        let pollers = (0..POLLERS).map(|at| poller(at).run()).collect();
+        EventSource { _pollers: pollers }
+    }
+}
+
+struct Poller {
+    source: Source,
+    function: String,
+    lambda: Arc<Lambda>,
+    sqs: Arc<Sqs>,
+    deliveries: usize,
+    chance: Option<Rng>,
+}
+
+impl Poller {
+    /// Ends only when the queue itself has gone, which whoever waits for it to drain is told.
+    async fn run(mut self) {
+        while let Ok(batch) = self.gather().await {
+            if !batch.is_empty() && self.deliver(batch).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The window opens with the first message and closes when the batch is full or the time is up.
+    async fn gather(&self) -> Result<Vec<Message>> {
+        let Source { queue, batch_size, window, .. } = &self.source;
+        let mut batch = self.sqs.receive(queue, *batch_size, LONG_POLL_S).await?;
+        let end = Instant::now() + *window;
+        while !batch.is_empty() && batch.len() < *batch_size && Instant::now() < end {
+            let more = self.sqs.receive(queue, batch_size - batch.len(), 0).await?;
+            if more.is_empty() {
+                sleep(Duration::from_millis(GATHER_MS).min(end - Instant::now())).await;
+            }
+            batch.extend(more);
+        }
+        Ok(batch)
+    }
+
+    async fn deliver(&mut self, batch: Vec<Message>) -> Result<()> {
+        let copies: Vec<Vec<Message>> = (0..self.deliveries).map(|_| self.shuffled(&batch)).collect();
+        let at_once = self.chance.as_mut().is_some_and(Rng::bool);
+        let done = if at_once {
+            join_all(copies.iter().map(|copy| self.invoke(copy))).await
+        } else {
+            let mut done = Vec::new();
+            for copy in &copies {
+                done.push(self.invoke(copy).await);
+            }
+            done
+        };
+        // A message goes when every delivery of it was a success.
+        let receipts = batch.into_iter().filter_map(|message| message.receipt_handle);
+        let receipts = receipts.filter(|receipt| done.iter().all(|done| done.contains(receipt))).collect();
+        self.sqs.delete(&self.source.queue, receipts).await
+    }
+
+    fn shuffled(&mut self, batch: &[Message]) -> Vec<Message> {
+        let mut batch = batch.to_vec();
+        if let Some(chance) = &mut self.chance {
+            chance.shuffle(&mut batch);
+        }
+        batch
+    }
+
+    /// The receipts of what the function has done. What it has not done stays invisible until its time is up.
+    async fn invoke(&self, batch: &[Message]) -> BTreeSet<String> {
+        let records: Vec<Value> = batch.iter().map(|message| record(message, &self.source)).collect();
+        let answer = self.lambda.invoke(&self.function, json!({ "Records": records })).await;
+        let ids: Vec<&str> = batch.iter().filter_map(|message| message.message_id.as_deref()).collect();
+        let Some(failed) = failed(&answer, self.source.reports_failures, &ids) else { return BTreeSet::new() };
+        let done = batch.iter().filter(|message| !failed.contains(&message.message_id.as_deref().unwrap_or_default()));
+        done.filter_map(|message| message.receipt_handle.clone()).collect()
+    }
+}
+
+/// The ids that failed, or `None` if all did. An answer that is not exactly as documented counts as complete failure.
+fn failed<'a>(answer: &'a Result<Value, InvokeError>, reports: bool, sent: &[&str]) -> Option<Vec<&'a str>> {
+    let answer = answer.as_ref().ok()?;
+    if !reports {
+        return Some(Vec::new());
+    }
+    let failures = match answer {
+        Value::Null => &Value::Null,
+        Value::Object(answer) => answer.get("batchItemFailures").unwrap_or(&Value::Null),
+        _ => return None,
+    };
+    match failures {
+        Value::Null => Some(Vec::new()),
+        Value::Array(failures) => {
+            let id = |failure: &'a Value| failure["itemIdentifier"].as_str().filter(|id| sent.contains(id));
+            failures.iter().map(id).collect()
+        }
+        _ => None,
+    }
+}
+
+fn record(message: &Message, source: &Source) -> Value {
+    let attributes = message.message_attributes.iter().map(|(name, value)| (name.clone(), attribute(value)));
+    let mut record = json!({
+        "messageId": message.message_id,
+        "receiptHandle": message.receipt_handle,
+        "body": message.body,
+        "attributes": message.attributes,
+        "messageAttributes": attributes.collect::<Map<_, _>>(),
+        "md5OfBody": message.md5_of_body,
+        "eventSource": "aws:sqs",
+        "eventSourceARN": source.queue_arn,
+        "awsRegion": REGION,
+    });
+    if let Some(digest) = &message.md5_of_message_attributes {
+        record["md5OfMessageAttributes"] = json!(digest);
+    }
+    record
+}
+
+fn attribute(value: &MessageAttributeValue) -> Value {
+    // Its own form on the wire has the binary value in base64, as the event has.
+    let wire = serde_json::to_value(value).unwrap_or_default();
+    json!({
+        "dataType": value.data_type,
+        "stringValue": wire["StringValue"],
+        "binaryValue": wire["BinaryValue"],
+        "stringListValues": [],
+        "binaryListValues": [],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SENT: &[&str] = &["a", "b", "c"];
+
+    #[test]
+    fn success_is_no_failure_named() {
+        for answer in [Value::Null, json!({}), json!({ "batchItemFailures": null }), json!({ "batchItemFailures": [] })]
+        {
+            assert_eq!(failed(&Ok(answer.clone()), true, SENT), Some(Vec::new()), "{answer}");
+        }
+    }
+
+    #[test]
+    fn only_the_named_ones_stay() {
+        let answer = Ok(json!({ "batchItemFailures": [{ "itemIdentifier": "b" }] }));
+        assert_eq!(failed(&answer, true, SENT), Some(vec!["b"]));
+        assert_eq!(failed(&answer, false, SENT), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_malformed_answer_is_a_complete_failure() {
+        for failure in [
+            json!({ "itemIdentifier": null }),
+            json!({ "itemIdentifier": "" }),
+            json!({ "itemIdentifier": "unknown" }),
+            json!({ "itemIdentifier": 7 }),
+            json!({ "itemidentifier": "a" }),
+            json!("a"),
+        ] {
+            let answer = Ok(json!({ "batchItemFailures": [{ "itemIdentifier": "b" }, failure] }));
+            assert_eq!(failed(&answer, true, SENT), None, "{answer:?}");
+        }
+        for answer in [json!("done"), json!([]), json!({ "batchItemFailures": "a" })] {
+            assert_eq!(failed(&Ok(answer.clone()), true, SENT), None, "{answer}");
+        }
+        assert_eq!(failed(&Err(InvokeError::TimedOut), true, SENT), None);
+    }
+}

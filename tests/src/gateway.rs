@@ -1,0 +1,84 @@
+//! The front door: an HTTP API with the plan's routes, payload format 2.0, and the answers that AWS gives by itself.
+
+mod answer;
+mod event;
+mod routes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::activity::Activity;
+use crate::lambda::Lambda;
+use crate::loopback::{Server, listen};
+use crate::template::Function;
+use routes::Routes;
+
+/// The quotas of an HTTP API.
+const BODY_LIMIT_BYTES: usize = 10 * 1024 * 1024;
+const INTEGRATION_TIMEOUT_S: u64 = 30;
+
+pub struct Gateway {
+    server: Server,
+    activity: Activity,
+}
+
+impl Gateway {
+    pub async fn start(port: Option<u16>, functions: &[Function], lambda: Arc<Lambda>) -> Result<Gateway> {
+        let activity = Activity::default();
+        let door = Door { routes: Routes::new(functions), lambda, activity: activity.clone() };
+        let router = Router::new().fallback(answer).with_state(Arc::new(door));
+        Ok(Gateway { server: Server::start(listen(port).await?, router)?, activity })
+    }
+
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Requests under way.
+    pub fn activity(&self) -> &Activity {
+        &self.activity
+    }
+}
+
+struct Door {
+    routes: Routes,
+    lambda: Arc<Lambda>,
+    activity: Activity,
+}
+
+async fn answer(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let _running = door.activity.begin();
+    let (head, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, BODY_LIMIT_BYTES).await else {
+        return own(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+    };
+    let path = event::decoded(head.uri.path());
+    let Some(found) = door.routes.find(head.method.as_str(), &path) else {
+        return own(StatusCode::NOT_FOUND, "Not Found");
+    };
+    let event = event::event(&found, &path, &head, &body);
+    let invocation = door.lambda.invoke(found.function, event);
+    match timeout(Duration::from_secs(INTEGRATION_TIMEOUT_S), invocation).await {
+        Ok(Ok(value)) => answer::response(value).unwrap_or_else(internal_error),
+        Ok(Err(_)) => internal_error(),
+        Err(_) => own(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+    }
+}
+
+fn internal_error() -> Response {
+    own(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+}
+
+/// What the gateway says without asking a function.
+fn own(status: StatusCode, message: &str) -> Response {
+    (status, axum::Json(json!({ "message": message }))).into_response()
+}

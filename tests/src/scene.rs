@@ -1,0 +1,248 @@
+//! A scene: the local stack with FastSMSing behind it and callers in front.
+//!
+//! It notes what the callers are told, so that an audit can hold it against the record and the provider's
+//! ledger. A scene has to be finished: that drains it and asserts that nothing was lost and that the bill is
+//! explained. One that is dropped before is a mistake of its test.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use reqwest::{Client, Response, StatusCode};
+use serde_json::{Value, json};
+use shared::auth::sha256_hex;
+use uuid::Uuid;
+
+use crate::audit::Audit;
+use crate::event_source::Mischief;
+use crate::fastsmsing::{self, FastSmsing};
+use crate::stack::{self, Stack};
+
+/// Of the deployment that a scene plays.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub window_s: u32,
+    pub batch_size: usize,
+    pub rate_per_s: f64,
+    pub attempts_max: i64,
+    /// How long a provider's answer is waited for.
+    pub timeout_ms: u64,
+    pub fastsmsing: fastsmsing::Options,
+    pub mischief: Option<Mischief>,
+    pub port: Option<u16>,
+    pub functions: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            window_s: 1,
+            batch_size: 100,
+            rate_per_s: 20.0,
+            attempts_max: 3,
+            timeout_ms: 10_000,
+            fastsmsing: fastsmsing::Options::default(),
+            mischief: None,
+            port: None,
+            functions: true,
+        }
+    }
+}
+
+pub struct Scene {
+    pub stack: Stack,
+    pub fastsmsing: FastSmsing,
+    pub settings: Settings,
+    shop: Caller,
+    stall: Caller,
+    operator: Caller,
+    webhook_secret: String,
+    finished: bool,
+}
+
+/// Somebody who calls: an address, a key, and what they were told.
+#[derive(Clone)]
+pub struct Caller {
+    pub url: String,
+    pub key: String,
+    http: Client,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Scene {
+    pub async fn start(settings: Settings) -> Result<Self> {
+        let fastsmsing = FastSmsing::start(settings.fastsmsing.clone())?;
+        let keys: BTreeMap<_, _> = ["shop", "stall", "ops"].map(|name| (name, secret())).into();
+        let webhook_secret = "whsec_bG9jYWwtc2VjcmV0LW9mLXRoZS1zY2VuZQ==".to_owned();
+        let secrets = [("token", fastsmsing.token()), ("webhook_secrets", &webhook_secret)];
+        let stack = Stack::start(stack::Options {
+            parameters: parameters(&settings, &fastsmsing, &keys),
+            secrets: [(
+                "sms-proxy/fastsmsing".to_owned(),
+                secrets.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            )]
+            .into(),
+            functions: settings.functions,
+            mischief: settings.mischief,
+            port: settings.port,
+        })
+        .await?;
+        let url = if settings.functions { stack.url() } else { String::new() };
+        if settings.functions {
+            fastsmsing.point_at(&format!("{url}/messages/delivery_status"), &webhook_secret)?;
+        }
+        let http = http()?;
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let caller = |name: &str| Caller {
+            url: url.clone(),
+            key: keys[name].clone(),
+            http: http.clone(),
+            told: Arc::clone(&told),
+        };
+        let (shop, stall, operator) = (caller("shop"), caller("stall"), caller("ops"));
+        Ok(Self { stack, fastsmsing, settings, shop, stall, operator, webhook_secret, finished: false })
+    }
+
+    /// A client that sees its own messages.
+    pub fn shop(&self) -> &Caller {
+        &self.shop
+    }
+
+    /// Another such client.
+    pub fn stall(&self) -> &Caller {
+        &self.stall
+    }
+
+    /// A client that sees everything.
+    pub fn operator(&self) -> &Caller {
+        &self.operator
+    }
+
+    pub fn webhook_secret(&self) -> &str {
+        &self.webhook_secret
+    }
+
+    /// The ids that callers were given with a 202.
+    pub fn told(&self) -> Vec<String> {
+        self.shop.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until nothing is on its way any more, in either direction.
+    pub async fn drain(&self) -> Result<()> {
+        self.stack.quiet().await?;
+        self.fastsmsing.updates_settled().await?;
+        self.stack.quiet().await
+    }
+
+    /// Drains, and asserts that the three ledgers agree.
+    pub async fn finish(mut self) -> Result<Audit> {
+        self.drain().await?;
+        let audit = Audit::of(&self).await?;
+        self.finished = true;
+        ensure!(audit.problems.is_empty(), "the ledgers do not agree:\n{}", audit.problems.join("\n"));
+        Ok(audit)
+    }
+
+    /// Ends a scene that has nothing to finish.
+    pub fn abandon(mut self) {
+        self.finished = true;
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        assert!(self.finished || thread::panicking(), "a scene was dropped without being finished");
+    }
+}
+
+impl Caller {
+    /// POST /messages; a 202 is noted.
+    pub async fn post(&self, message: &Value) -> Result<Response> {
+        self.post_with(message, &[]).await
+    }
+
+    pub async fn post_with(&self, message: &Value, headers: &[(&str, &str)]) -> Result<Response> {
+        let request = self.http.post(format!("{}/messages", self.url)).header("X-API-Key", &self.key).json(message);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        Ok(request.send().await?)
+    }
+
+    /// POST /messages with a message that has to be accepted; its id.
+    pub async fn send(&self, message: &Value) -> Result<String> {
+        let response = self.post(message).await?;
+        let status = response.status();
+        let answer: Value = response.json().await?;
+        ensure!(status == StatusCode::ACCEPTED, "{status}: {answer}");
+        let id = answer["id"].as_str().context("an answer has an id")?.to_owned();
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
+        Ok(id)
+    }
+
+    /// GET any path; the status and the document.
+    pub async fn get(&self, path: &str) -> Result<(StatusCode, Value)> {
+        let response = self.http.get(format!("{}{path}", self.url)).header("X-API-Key", &self.key).send().await?;
+        Ok((response.status(), response.json().await?))
+    }
+
+    /// GET /messages/{id} of a message that has to be there.
+    pub async fn message(&self, id: &str) -> Result<Value> {
+        let (status, message) = self.get(&format!("/messages/{id}")).await?;
+        ensure!(status == StatusCode::OK, "{status}: {message}");
+        Ok(message)
+    }
+
+    /// All of GET /messages, page by page.
+    pub async fn list(&self, limit: usize) -> Result<Vec<Value>> {
+        let (mut messages, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let (status, mut page) = self.get(&format!("/messages?limit={limit}{cursor}")).await?;
+            ensure!(status == StatusCode::OK, "{status}: {page}");
+            messages.append(page["messages"].as_array_mut().context("a page has messages")?);
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(messages),
+            }
+        }
+    }
+}
+
+/// A message that is always accepted; `n` makes its recipient.
+pub fn message(n: usize) -> Value {
+    json!({"recipient": 31_600_000_000_u64 + n as u64, "originator": "MB", "message": format!("Your parcel {n} is on its way.")})
+}
+
+fn parameters(settings: &Settings, fastsmsing: &FastSmsing, keys: &BTreeMap<&str, String>) -> BTreeMap<String, String> {
+    let clients = keys
+        .iter()
+        .map(|(name, key)| json!({"name": name, "key_sha256": sha256_hex(key.as_bytes()), "operator": *name == "ops"}));
+    let provider = json!({
+        "name": "fastsmsing",
+        "url": fastsmsing.url(),
+        "rate_per_s": settings.rate_per_s,
+        "batch_size": settings.batch_size,
+        "key_lifetime_s": settings.fastsmsing.key_lifetime_s,
+        "timeout_ms": settings.timeout_ms,
+    });
+    let yesterday = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24);
+    [
+        ("Clients", Value::from_iter(clients).to_string()),
+        ("Provider", provider.to_string()),
+        ("BatchWindowS", settings.window_s.to_string()),
+        ("AttemptsMax", settings.attempts_max.to_string()),
+        ("RecordSince", shared::id::utc_day(yesterday).to_string()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+fn http() -> Result<Client> {
+    // An error here says that one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(Client::builder().no_proxy().build()?)
+}
+
+/// 256 bits of chance, or nearly: two UUIDs.
+fn secret() -> String {
+    format!("{}{}", Uuid::now_v7().simple(), Uuid::now_v7().simple())
+}

@@ -1,0 +1,144 @@
+//! Tables and queues.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::fields::{Fields, Node};
+use super::resolve;
+
+/// What SQS takes if the template says nothing.
+const VISIBILITY_TIMEOUT_S: u64 = 30;
+
+/// Serialized, its parts are those of a CreateTable request, which is the judge of their meaning.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub name: String,
+    pub attributes: Vec<Attribute>,
+    pub keys: Vec<Key>,
+    pub indexes: Vec<Index>,
+    /// The attribute that says when an item may go.
+    pub ttl: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Attribute {
+    pub attribute_name: String,
+    pub attribute_type: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Key {
+    pub attribute_name: String,
+    pub key_type: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Index {
+    pub index_name: String,
+    pub key_schema: Vec<Key>,
+    pub projection: Value,
+}
+
+#[derive(Clone, Debug)]
+pub struct Queue {
+    pub name: String,
+    pub arn: String,
+    pub visibility_timeout_s: u64,
+    /// As CreateQueue wants them.
+    pub attributes: BTreeMap<String, String>,
+}
+
+pub(super) fn table(id: String, mut resource: Fields) -> Result<Table> {
+    let mut properties = resource.need("Properties")?.fields()?;
+    resource.finish()?;
+    properties.need("BillingMode")?.must_be("PAY_PER_REQUEST")?;
+    let table = Table {
+        name: id,
+        attributes: list(properties.take("AttributeDefinitions"), attribute)?,
+        keys: list(properties.take("KeySchema"), key)?,
+        indexes: list(properties.take("GlobalSecondaryIndexes"), index)?,
+        ttl: properties.take("TimeToLiveSpecification").map(ttl).transpose()?.flatten(),
+    };
+    properties.ignore(&["PointInTimeRecoverySpecification", "SSESpecification", "DeletionProtectionEnabled", "Tags"]);
+    properties.finish()?;
+    Ok(table)
+}
+
+pub(super) fn queue(id: String, mut resource: Fields) -> Result<Queue> {
+    let mut attributes = BTreeMap::new();
+    let mut visibility_timeout_s = VISIBILITY_TIMEOUT_S;
+    if let Some(properties) = resource.take("Properties") {
+        let mut properties = properties.fields()?;
+        for (name, most) in [
+            ("DelaySeconds", 900),
+            ("MaximumMessageSize", 1_048_576),
+            ("MessageRetentionPeriod", 1_209_600),
+            ("ReceiveMessageWaitTimeSeconds", 20),
+            ("VisibilityTimeout", 43_200),
+        ] {
+            if let Some(number) = properties.take(name) {
+                attributes.insert(name.to_owned(), number.number(0, most)?.to_string());
+            }
+        }
+        if let Some(timeout) = attributes.get("VisibilityTimeout") {
+            visibility_timeout_s = timeout.parse()?;
+        }
+        if let Some(policy) = properties.take("RedrivePolicy") {
+            attributes.insert("RedrivePolicy".to_owned(), redrive(policy)?);
+        }
+        properties.ignore(&["SqsManagedSseEnabled", "KmsMasterKeyId", "RedriveAllowPolicy", "Tags"]);
+        properties.finish()?;
+    }
+    resource.finish()?;
+    Ok(Queue { arn: resolve::arn("sqs", &id), name: id, visibility_timeout_s, attributes })
+}
+
+fn redrive(policy: Node) -> Result<String> {
+    let mut policy = policy.fields()?;
+    let target = policy.need("deadLetterTargetArn")?.text()?;
+    // The embedded SQS takes the count as a number only.
+    let count = policy.need("maxReceiveCount")?.number(1, 1000)?;
+    policy.finish()?;
+    Ok(json!({ "deadLetterTargetArn": target, "maxReceiveCount": count }).to_string())
+}
+
+fn list<T>(node: Option<Node>, read: impl Fn(Fields) -> Result<T>) -> Result<Vec<T>> {
+    let Some(node) = node else { return Ok(Vec::new()) };
+    node.items()?.into_iter().map(|item| read(item.fields()?)).collect()
+}
+
+fn attribute(mut fields: Fields) -> Result<Attribute> {
+    let attribute_name = fields.need("AttributeName")?.text()?;
+    let attribute_type = fields.need("AttributeType")?.text()?;
+    fields.finish()?;
+    Ok(Attribute { attribute_name, attribute_type })
+}
+
+fn key(mut fields: Fields) -> Result<Key> {
+    let attribute_name = fields.need("AttributeName")?.text()?;
+    let key_type = fields.need("KeyType")?.text()?;
+    fields.finish()?;
+    Ok(Key { attribute_name, key_type })
+}
+
+fn index(mut fields: Fields) -> Result<Index> {
+    let index_name = fields.need("IndexName")?.text()?;
+    let key_schema = list(fields.take("KeySchema"), key)?;
+    let projection = fields.need("Projection")?.value;
+    fields.finish()?;
+    Ok(Index { index_name, key_schema, projection })
+}
+
+fn ttl(specification: Node) -> Result<Option<String>> {
+    let mut fields = specification.fields()?;
+    let attribute = fields.need("AttributeName")?.text()?;
+    let enabled = fields.need("Enabled")?.flag()?;
+    fields.finish()?;
+    Ok(enabled.then_some(attribute))
+}
