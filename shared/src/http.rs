@@ -78,7 +78,9 @@ impl Problem {
             }
             Problem::TooLarge { limit_bytes } => format!("The body may have at most {limit_bytes} bytes"),
             Problem::NotJson => "The Content-Type must be application/json".to_owned(),
-            Problem::Unavailable => "Nothing was changed; please try again".to_owned(),
+            Problem::Unavailable => {
+                "Nothing is promised; please try again, with the same Idempotency-Key if there is one".to_owned()
+            }
         }
     }
 

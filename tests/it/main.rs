@@ -1,3 +1,9 @@
 //! The tests, through the front door, against the real functions on the local stack.
 
+mod batches;
+mod faults;
+mod front_door;
+mod listing;
 mod path;
+mod seeds;
+mod support;

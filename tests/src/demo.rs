@@ -1,1 +1,172 @@
+//! `cargo local demo`: messages at a human pace, and what they cost.
 
+use std::io::{IsTerminal, Write, stderr};
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+use shared::id::MessageId;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep_until};
+
+use crate::audit::Audit;
+use crate::economy::{POLLERS, optimum_requests, plain_window_requests};
+use crate::scene::{Scene, Settings, message};
+
+const PROGRESS_MS: u64 = 500;
+
+/// How many messages, and how fast they come.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub messages: usize,
+    pub rate_per_s: f64,
+    pub seed: u64,
+}
+
+/// What the demo shows, as a table or as one JSON line.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub accepted: usize,
+    pub delivered: usize,
+    pub provider_requests: usize,
+    pub messages_per_request: f64,
+    /// The fewest requests that any plan could have made for these arrivals.
+    pub optimum_requests: usize,
+    /// What a consumer with a plain batch window would have paid for them.
+    pub plain_window_requests: usize,
+    pub single_requests: usize,
+    pub sent_twice: usize,
+    pub lost: usize,
+    pub record_agrees: bool,
+    pub batch_size: usize,
+    pub window_s: u32,
+    audit: Audit,
+}
+
+/// Posts the messages, waits until each has met its fate, and compares the ledgers.
+pub async fn run(scene: &Scene, pace: Pace) -> Result<Report> {
+    let progress = Progress::new(pace.messages);
+    post(scene, pace, &progress).await?;
+    progress.line("all are posted; waiting for the last batch and the provider's reports");
+    scene.drain().await?;
+    progress.end();
+    report(scene, &scene.settings).await
+}
+
+/// Poisson arrivals, as many people shopping make them.
+async fn post(scene: &Scene, pace: Pace, progress: &Progress) -> Result<()> {
+    let mut chance = fastrand::Rng::with_seed(pace.seed);
+    let mut next = Instant::now();
+    let mut posts = JoinSet::new();
+    let mut tick = interval(Duration::from_millis(PROGRESS_MS));
+    for n in 0..pace.messages {
+        loop {
+            tokio::select! {
+                () = sleep_until(next) => break,
+                _ = tick.tick() => progress.line(&format!("{n} posted, {} requests to the provider", scene.fastsmsing.billed_requests())),
+            }
+        }
+        next += Duration::from_secs_f64(-(1.0 - chance.f64()).ln() / pace.rate_per_s);
+        let shop = scene.shop().clone();
+        posts.spawn(async move { shop.send(&message(n)).await });
+    }
+    while let Some(posted) = posts.join_next().await {
+        posted??;
+    }
+    Ok(())
+}
+
+async fn report(scene: &Scene, settings: &Settings) -> Result<Report> {
+    let audit = Audit::of(scene).await?;
+    let arrivals_ms = arrivals_ms(&scene.told());
+    let window_ms = u64::from(settings.window_s) * 1000;
+    Ok(Report {
+        accepted: audit.accepted,
+        delivered: audit.delivered(),
+        provider_requests: audit.provider_requests,
+        messages_per_request: audit.accepted as f64 / audit.provider_requests.max(1) as f64,
+        optimum_requests: optimum_requests(&arrivals_ms, settings.batch_size, window_ms),
+        plain_window_requests: plain_window_requests(&arrivals_ms, POLLERS, settings.batch_size, window_ms),
+        single_requests: audit.accepted,
+        sent_twice: audit.sent_twice,
+        lost: audit.lost,
+        record_agrees: audit.problems.is_empty(),
+        batch_size: settings.batch_size,
+        window_s: settings.window_s,
+        audit,
+    })
+}
+
+/// When each message came, read from its id; in order.
+pub fn arrivals_ms(ids: &[String]) -> Vec<u64> {
+    let created = |id: &String| id.parse::<MessageId>().ok().map(|id| id.created_at().as_millisecond());
+    let mut arrivals: Vec<_> = ids.iter().filter_map(created).filter_map(|ms| u64::try_from(ms).ok()).collect();
+    arrivals.sort_unstable();
+    arrivals
+}
+
+impl Report {
+    /// The report as a table.
+    pub fn table(&self) -> String {
+        let per_request = |requests: usize| {
+            format!("{:>7}   {:>6.1} SMS per request", requests, self.accepted as f64 / requests.max(1) as f64)
+        };
+        let states: Vec<_> = self.audit.statuses.iter().map(|(status, count)| format!("{count} {status}")).collect();
+        let agrees = if self.record_agrees { "yes" } else { "NO" };
+        let mut table = format!(
+            "\n  accepted                 {:>7}   (batch of {}, window of {} s)\
+             \n  states                   {:>7}   {}\
+             \n\
+             \n  provider requests        {}\
+             \n  offline optimum          {}\
+             \n  plain batch window       {}\
+             \n  single requests          {}\
+             \n\
+             \n  sent twice               {:>7}\
+             \n  lost                     {:>7}\
+             \n  record agrees with bill  {agrees:>7}   ({} confirmed + {} unconfirmed batches, {} billed)\n",
+            self.accepted,
+            self.batch_size,
+            self.window_s,
+            "",
+            states.join(", "),
+            per_request(self.provider_requests),
+            per_request(self.optimum_requests),
+            per_request(self.plain_window_requests),
+            per_request(self.single_requests),
+            self.sent_twice,
+            self.lost,
+            self.audit.confirmed_batches,
+            self.audit.unknown_batches,
+            self.provider_requests,
+        );
+        for problem in &self.audit.problems {
+            table += &format!("  ! {problem}\n");
+        }
+        table
+    }
+}
+
+/// One line on the terminal that is written over and over; nothing where there is no terminal.
+struct Progress {
+    messages: usize,
+    shown: bool,
+}
+
+impl Progress {
+    fn new(messages: usize) -> Self {
+        Self { messages, shown: stderr().is_terminal() }
+    }
+
+    fn line(&self, text: &str) {
+        if self.shown {
+            let _ = write!(stderr(), "\r\x1b[K  {} messages: {text}", self.messages);
+        }
+    }
+
+    fn end(&self) {
+        if self.shown {
+            let _ = writeln!(stderr());
+        }
+    }
+}

@@ -52,7 +52,7 @@ impl EventSource {
             function: function.to_owned(),
             lambda: Arc::clone(lambda),
             sqs: Arc::clone(sqs),
-            deliveries: mischief.map_or(1, |mischief| mischief.deliveries),
+            deliveries: mischief.map_or(1, |mischief| mischief.deliveries.max(1)),
             chance: mischief.map(|mischief| Rng::with_seed(mischief.seed.wrapping_add(at as u64))),
         };
         let pollers = (0..POLLERS).map(|at| poller(at).run()).collect();

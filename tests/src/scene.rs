@@ -12,7 +12,6 @@ use anyhow::{Context, Result, ensure};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use shared::auth::sha256_hex;
-use uuid::Uuid;
 
 use crate::audit::Audit;
 use crate::event_source::Mischief;
@@ -30,6 +29,8 @@ pub struct Settings {
     pub timeout_ms: u64,
     pub fastsmsing: fastsmsing::Options,
     pub mischief: Option<Mischief>,
+    /// How long a bell is gone when its dispatcher failed; the template's minutes if not given.
+    pub visibility_timeout_s: Option<u64>,
     pub port: Option<u16>,
     pub functions: bool,
 }
@@ -44,6 +45,7 @@ impl Default for Settings {
             timeout_ms: 10_000,
             fastsmsing: fastsmsing::Options::default(),
             mischief: None,
+            visibility_timeout_s: None,
             port: None,
             functions: true,
         }
@@ -73,7 +75,7 @@ pub struct Caller {
 impl Scene {
     pub async fn start(settings: Settings) -> Result<Self> {
         let fastsmsing = FastSmsing::start(settings.fastsmsing.clone())?;
-        let keys: BTreeMap<_, _> = ["shop", "stall", "ops"].map(|name| (name, secret())).into();
+        let keys: BTreeMap<_, _> = ["shop", "stall", "ops"].map(|name| (name, format!("local-{name}-key"))).into();
         let webhook_secret = "whsec_bG9jYWwtc2VjcmV0LW9mLXRoZS1zY2VuZQ==".to_owned();
         let secrets = [("token", fastsmsing.token()), ("webhook_secrets", &webhook_secret)];
         let stack = Stack::start(stack::Options {
@@ -85,6 +87,7 @@ impl Scene {
             .into(),
             functions: settings.functions,
             mischief: settings.mischief,
+            visibility_timeout_s: settings.visibility_timeout_s,
             port: settings.port,
         })
         .await?;
@@ -144,9 +147,10 @@ impl Scene {
         Ok(audit)
     }
 
-    /// Ends a scene that has nothing to finish.
-    pub fn abandon(mut self) {
+    /// A scene for people, who may leave whenever they like: it need not be finished.
+    pub fn untold(mut self) -> Self {
         self.finished = true;
+        self
     }
 }
 
@@ -181,8 +185,13 @@ impl Caller {
 
     /// GET any path; the status and the document.
     pub async fn get(&self, path: &str) -> Result<(StatusCode, Value)> {
-        let response = self.http.get(format!("{}{path}", self.url)).header("X-API-Key", &self.key).send().await?;
+        let response = self.raw(path).await?;
         Ok((response.status(), response.json().await?))
+    }
+
+    /// GET any path.
+    pub async fn raw(&self, path: &str) -> Result<Response> {
+        Ok(self.http.get(format!("{}{path}", self.url)).header("X-API-Key", &self.key).send().await?)
     }
 
     /// GET /messages/{id} of a message that has to be there.
@@ -240,9 +249,4 @@ fn http() -> Result<Client> {
     // An error here says that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(Client::builder().no_proxy().build()?)
-}
-
-/// 256 bits of chance, or nearly: two UUIDs.
-fn secret() -> String {
-    format!("{}{}", Uuid::now_v7().simple(), Uuid::now_v7().simple())
 }

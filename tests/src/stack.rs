@@ -5,12 +5,13 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tokio::sync::broadcast;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
+use crate::activity::Activity;
 use crate::binaries;
 use crate::dynamo::Dynamo;
 use crate::event_source::{EventSource, Mischief};
@@ -34,14 +35,22 @@ pub struct Options {
     /// Without them there are the stores alone, for functions that somebody else runs.
     pub functions: bool,
     pub mischief: Option<Mischief>,
+    /// Instead of the template's, for tests that cannot wait so long until a dead consumer's messages come back.
+    pub visibility_timeout_s: Option<u64>,
     /// Of the front door; any free one if not given.
     pub port: Option<u16>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        let (parameters, secrets) = Default::default();
-        Options { parameters, secrets, functions: true, mischief: None, port: None }
+        Options {
+            parameters: BTreeMap::new(),
+            secrets: Secrets::new(),
+            functions: true,
+            mischief: None,
+            visibility_timeout_s: None,
+            port: None,
+        }
     }
 }
 
@@ -70,12 +79,18 @@ impl Stack {
             sqs_url: sqs_wire.url(),
         };
         let template = fs::read_to_string(TEMPLATE).with_context(|| format!("{TEMPLATE}: cannot be read"))?;
-        let plan = Plan::read(&template, &given).context("template.yaml")?;
+        let mut plan = Plan::read(&template, &given).context("template.yaml")?;
+        if let Some(timeout_s) = options.visibility_timeout_s {
+            plan.queues.iter_mut().for_each(|queue| queue.set_visibility_timeout(timeout_s));
+        }
         let dynamo = Dynamo::start(&plan.tables).await?;
         let dynamo_wire = Wire::start(&dynamo.server().url()).await?;
         let sqs = Arc::new(Sqs::start(sqs_listener, &plan.queues).await?);
         let endpoints = Endpoints { dynamo_url: dynamo_wire.url(), sqs_url: sqs_wire.url() };
 
+        if let Some(function) = plan.functions.iter().find(|function| !function.schedules.is_empty()) {
+            bail!("template.yaml: {} has a schedule, and the stack has no clock yet", function.id);
+        }
         let played = if options.functions { plan.functions.as_slice() } else { &[] };
         let binaries = if options.functions { spawn_blocking(binaries::build).await?? } else { &BTreeMap::new() };
         let lambda = Arc::new(Lambda::new(played, binaries, &endpoints)?);
@@ -157,11 +172,9 @@ impl Stack {
     /// What is still going on, for a reader.
     async fn busy(&self) -> Result<Option<String>> {
         let begun = self.begun();
-        let mut busy = Vec::new();
-        if let Some(gateway) = &self.gateway {
-            busy.extend(count(gateway.activity().running(), "requests"));
-        }
-        busy.extend(count(self.running(), "invocations"));
+        let running = self.activities().map(|(what, activity)| (what, activity.running()));
+        let running = running.filter(|(_, running)| *running > 0);
+        let mut busy: Vec<String> = running.map(|(what, running)| format!("{running} {what}")).collect();
         for source in self.plan.functions.iter().flat_map(|function| &function.sources) {
             let counters = self.sqs.counters(&source.queue).await?;
             if !counters.is_empty() {
@@ -176,8 +189,16 @@ impl Stack {
     }
 
     fn begun(&self) -> usize {
-        let requests = self.gateway.as_ref().map_or(0, |gateway| gateway.activity().begun());
-        requests + self.lambda.activity().begun()
+        self.activities().map(|(_, activity)| activity.begun()).sum()
+    }
+
+    fn activities(&self) -> impl Iterator<Item = (&'static str, &Activity)> {
+        let requests = self.gateway.iter().map(|gateway| ("requests", gateway.activity()));
+        requests.chain([
+            ("invocations", self.lambda.activity()),
+            ("requests to DynamoDB", self.dynamo_wire.activity()),
+            ("requests to SQS", self.sqs_wire.activity()),
+        ])
     }
 }
 
@@ -187,6 +208,25 @@ impl Drop for Stack {
     }
 }
 
-fn count(running: usize, what: &str) -> Option<String> {
-    (running > 0).then(|| format!("{running} {what}"))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_stores_come_up_as_the_template_says() -> Result<()> {
+        let secret = ["token", "webhook_secrets"].map(|key| (key.to_owned(), "secret".to_owned()));
+        let secrets = Secrets::from([("sms-proxy/fastsmsing".to_owned(), BTreeMap::from(secret))]);
+        let stack = Stack::start(Options { secrets, functions: false, ..Options::default() }).await?;
+        let tables = stack.dynamo.database.list_tables(Default::default())?.table_names;
+        assert!(stack.plan.tables.iter().all(|table| tables.contains(&table.name)), "{tables:?}");
+        for queue in &stack.plan.queues {
+            assert!(stack.sqs.counters(&queue.name).await?.is_empty());
+        }
+        let send = &stack.environments()["send"];
+        assert_eq!(send["QUEUE_URL"], format!("{}/000000000000/Doorbell", stack.sqs_wire.url()));
+        assert!(stack.invoke("send", Value::Null).await.is_err());
+        stack.quiet().await?;
+        stack.stop().await;
+        Ok(())
+    }
 }

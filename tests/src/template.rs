@@ -118,10 +118,10 @@ impl Plan {
                 let queue = self.queues.iter().find(|queue| queue.name == source.queue);
                 let queue = queue.with_context(|| format!("{path}: there is no queue {}", source.queue))?;
                 ensure!(
-                    queue.visibility_timeout_s >= function.timeout_s,
+                    queue.visibility_timeout_s() >= function.timeout_s,
                     "{path}: {}'s VisibilityTimeout of {} s is shorter than the function's Timeout of {} s",
                     queue.name,
-                    queue.visibility_timeout_s,
+                    queue.visibility_timeout_s(),
                     function.timeout_s
                 );
             }

@@ -15,7 +15,7 @@ use futures_util::stream::{self, StreamExt};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -26,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::activity::Activity;
 use crate::loopback::{Server, Stop, listen};
 
 /// Long enough for the first half of a body to leave before the connection breaks.
@@ -74,6 +75,7 @@ impl Wire {
             upstream: upstream.to_owned(),
             client: Client::builder(TokioExecutor::new()).build_http(),
             settings: Mutex::default(),
+            activity: Activity::default(),
         });
         let accepting = Arc::clone(&line);
         let server = Server::run(listen(None).await?, |listener, stop| accept(listener, stop, accepting))?;
@@ -103,12 +105,18 @@ impl Wire {
     pub fn played(&self, fault: &Fault) -> usize {
         self.line.settings().played.get(&discriminant(fault)).copied().unwrap_or_default()
     }
+
+    /// Requests under way, the late ones included.
+    pub fn activity(&self) -> &Activity {
+        &self.line.activity
+    }
 }
 
 struct Line {
     upstream: String,
     client: Client<HttpConnector, Full<Bytes>>,
     settings: Mutex<Settings>,
+    activity: Activity,
 }
 
 #[derive(Default)]
@@ -136,7 +144,12 @@ impl Line {
             body: body.collect().await.map_err(io::Error::other)?.to_bytes(),
         };
         let fault = self.judge(&seen);
-        tokio::spawn(async move { self.play(seen, fault).await }).await.map_err(io::Error::other)?
+        let running = self.activity.begin();
+        let played = tokio::spawn(async move {
+            let _running = running;
+            self.play(seen, fault).await
+        });
+        played.await.map_err(io::Error::other)?
     }
 
     fn judge(&self, seen: &Seen) -> Fault {
@@ -165,7 +178,7 @@ impl Line {
             Fault::Status(status, body) => {
                 let mut answer = Response::new(whole(body.into()));
                 *answer.status_mut() = StatusCode::from_u16(status).map_err(io::Error::other)?;
-                answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
+                answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 Ok(answer)
             }
             Fault::CutBody => {
@@ -237,3 +250,6 @@ fn half(body: &Bytes) -> Body {
 fn broken() -> io::Error {
     ErrorKind::ConnectionReset.into()
 }
+
+#[cfg(test)]
+mod tests;

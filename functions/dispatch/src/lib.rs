@@ -30,7 +30,7 @@ use tracing::{info, warn};
 /// may come a little later than ours, and their messages should share our batch.
 const LOOK_BACK_S: i64 = 5;
 /// How long a bell stays quiet when its message could have been sent but was not.
-const RETRY_S: i64 = 15;
+const RETRY_S: i64 = 5;
 /// Visibility changes under way at once.
 const HIDES_AT_ONCE: usize = 16;
 

@@ -33,11 +33,14 @@ pub struct Filter {
     expressions: Vec<String>,
     names: HashMap<String, String>,
     values: HashMap<String, AttributeValue>,
+    /// No value will do, which DynamoDB has no words for.
+    fits_nothing: bool,
 }
 
 impl Filter {
     /// The attribute has one of these values.
     pub fn one_of(mut self, name: &str, values: Vec<AttributeValue>) -> Self {
+        self.fits_nothing |= values.is_empty();
         let places: Vec<_> = (0..values.len()).map(|n| format!(":{name}{n}")).collect();
         self.expressions.push(format!("#{name} IN ({})", places.join(", ")));
         self.names.insert(format!("#{name}"), name.to_owned());
@@ -99,11 +102,11 @@ impl Messages {
         let (first, last) = if order == Order::OldestFirst { (from, to) } else { (to, from) };
         Range {
             messages: self.clone(),
+            day: (from <= to && !filter.fits_nothing).then(|| first.day()),
             order,
             filter,
             from,
             to,
-            day: (from <= to).then(|| first.day()),
             lanes: lanes(),
             page_size: page_size.clamp(1, PAGE_SIZE_MAX) as i32,
             pages_left: pages_max,

@@ -118,7 +118,7 @@ async fn nothing_is_inherited_that_aws_would_not_give() -> Result<()> {
 
 #[tokio::test]
 async fn a_process_that_outlives_its_timeout_is_killed() -> Result<()> {
-    let lambda = lambda(1, None)?;
+    let lambda = lambda(2, None)?;
     let before = pid(&lambda).await?;
     assert_eq!(lambda.invoke("echo", json!({ "do": "hang" })).await, Err(InvokeError::TimedOut));
     ensure!(!fs::exists(format!("/proc/{before}"))?, "{before} still runs");

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::fields::{Fields, Node};
 use super::resolve;
 
+const VISIBILITY_TIMEOUT: &str = "VisibilityTimeout";
 /// What SQS takes if the template says nothing.
 const VISIBILITY_TIMEOUT_S: u64 = 30;
 
@@ -49,9 +50,19 @@ pub struct Index {
 pub struct Queue {
     pub name: String,
     pub arn: String,
-    pub visibility_timeout_s: u64,
     /// As CreateQueue wants them.
     pub attributes: BTreeMap<String, String>,
+}
+
+impl Queue {
+    pub fn visibility_timeout_s(&self) -> u64 {
+        let timeout = self.attributes.get(VISIBILITY_TIMEOUT).and_then(|timeout| timeout.parse().ok());
+        timeout.unwrap_or(VISIBILITY_TIMEOUT_S)
+    }
+
+    pub fn set_visibility_timeout(&mut self, timeout_s: u64) {
+        self.attributes.insert(VISIBILITY_TIMEOUT.to_owned(), timeout_s.to_string());
+    }
 }
 
 pub(super) fn table(id: String, mut resource: Fields) -> Result<Table> {
@@ -72,7 +83,6 @@ pub(super) fn table(id: String, mut resource: Fields) -> Result<Table> {
 
 pub(super) fn queue(id: String, mut resource: Fields) -> Result<Queue> {
     let mut attributes = BTreeMap::new();
-    let mut visibility_timeout_s = VISIBILITY_TIMEOUT_S;
     if let Some(properties) = resource.take("Properties") {
         let mut properties = properties.fields()?;
         for (name, most) in [
@@ -80,14 +90,11 @@ pub(super) fn queue(id: String, mut resource: Fields) -> Result<Queue> {
             ("MaximumMessageSize", 1_048_576),
             ("MessageRetentionPeriod", 1_209_600),
             ("ReceiveMessageWaitTimeSeconds", 20),
-            ("VisibilityTimeout", 43_200),
+            (VISIBILITY_TIMEOUT, 43_200),
         ] {
             if let Some(number) = properties.take(name) {
                 attributes.insert(name.to_owned(), number.number(0, most)?.to_string());
             }
-        }
-        if let Some(timeout) = attributes.get("VisibilityTimeout") {
-            visibility_timeout_s = timeout.parse()?;
         }
         if let Some(policy) = properties.take("RedrivePolicy") {
             attributes.insert("RedrivePolicy".to_owned(), redrive(policy)?);
@@ -96,7 +103,7 @@ pub(super) fn queue(id: String, mut resource: Fields) -> Result<Queue> {
         properties.finish()?;
     }
     resource.finish()?;
-    Ok(Queue { arn: resolve::arn("sqs", &id), name: id, visibility_timeout_s, attributes })
+    Ok(Queue { arn: resolve::arn("sqs", &id), name: id, attributes })
 }
 
 fn redrive(policy: Node) -> Result<String> {

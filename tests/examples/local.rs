@@ -1,0 +1,158 @@
+//! `cargo local`: the whole product on this machine.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, Parser, Subcommand};
+use serde_json::Value;
+use tests::demo::{self, Pace};
+use tests::scene::{Scene, Settings};
+use tokio::signal::ctrl_c;
+use tokio::sync::broadcast::error::RecvError;
+
+/// Runs the SMS proxy on this machine: the functions that would be deployed, DynamoDB, SQS, API Gateway, and a
+/// simulated FastSMSing. Everything is in memory and ends with Ctrl-C.
+#[derive(Parser)]
+#[command(name = "cargo local")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    deployment: Deployment,
+    /// Port of the front door
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// Only the stores and the provider, for `cargo lambda watch`
+    #[arg(long)]
+    no_functions: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Posts messages at a human pace and shows what they cost
+    Demo {
+        /// How many
+        #[arg(long, default_value_t = 1000)]
+        messages: usize,
+        /// How many a second, on average
+        #[arg(long, default_value_t = 50.0)]
+        rate: f64,
+        /// What the arrivals are drawn from
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Print one JSON line instead of the table
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args)]
+struct Deployment {
+    /// Seconds a message may wait for others to share its request
+    #[arg(long, global = true, default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=900))]
+    window: u32,
+    /// Messages in a full batch
+    #[arg(long, global = true, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    batch: u64,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let mut settings = Settings {
+        window_s: arguments.deployment.window,
+        batch_size: usize::try_from(arguments.deployment.batch)?,
+        ..Settings::default()
+    };
+    settings.fastsmsing.batch_size_max = settings.batch_size;
+    // Ctrl-C ends this future; the scene's drop ends everything it started.
+    tokio::select! {
+        ended = play(arguments, settings) => ended,
+        pressed = ctrl_c() => Ok(pressed?),
+    }
+}
+
+async fn play(arguments: Arguments, mut settings: Settings) -> Result<()> {
+    match arguments.command {
+        Some(Command::Demo { messages, rate, seed, json }) => {
+            ensure!(rate > 0.0, "--rate must be above 0");
+            let scene = Scene::start(settings).await?.untold();
+            show(demo::run(&scene, Pace { messages, rate_per_s: rate, seed }).await?, json)
+        }
+        None => {
+            settings.functions = !arguments.no_functions;
+            settings.port = Some(arguments.port);
+            let scene = Scene::start(settings).await?.untold();
+            if arguments.no_functions { watch(&scene).await } else { serve(&scene).await }
+        }
+    }
+}
+
+fn show(report: demo::Report, json: bool) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!("{}", report.table());
+    }
+    ensure!(report.record_agrees, "the record does not agree with the provider's ledger");
+    Ok(())
+}
+
+/// Prints how to call it, then a line per batch.
+async fn serve(scene: &Scene) -> Result<()> {
+    let (url, key) = (&scene.shop().url, &scene.shop().key);
+    println!(
+        "The SMS proxy listens on {url}\nAPI key: {key}\n\n\
+         curl -sS {url}/messages -H 'X-API-Key: {key}' -H 'Content-Type: application/json' \
+         -d '{{\"recipient\":31633450007,\"originator\":\"MB\",\"message\":\"This is a test message.\"}}'\n\
+         curl -sS '{url}/messages?limit=10' -H 'X-API-Key: {key}'\n\
+         curl -sS {url}/health\n\n\
+         A batch goes out after {} s, or with {} messages. Ctrl-C ends all of it.",
+        scene.settings.window_s, scene.settings.batch_size
+    );
+    let mut lines = scene.stack.lines();
+    loop {
+        match lines.recv().await {
+            Ok(line) => print_batch(&line.text),
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return Ok(()),
+        }
+    }
+}
+
+/// The dispatcher's statistics line, for a person.
+fn print_batch(line: &str) {
+    let Ok(line) = serde_json::from_str::<Value>(line) else { return };
+    if line["event"] == "batch" {
+        let error = line["last_error"].as_str().map(|error| format!(", last error: {error}")).unwrap_or_default();
+        println!(
+            "batch {} {}: {} messages, {} attempts, oldest waited {} ms{error}",
+            line["batch_id"].as_str().unwrap_or_default(),
+            line["outcome"].as_str().unwrap_or_default(),
+            line["messages"],
+            line["attempts"],
+            line["oldest_waited_ms"],
+        );
+    }
+}
+
+/// Prints what functions that somebody else runs need to know, and waits.
+async fn watch(scene: &Scene) -> Result<()> {
+    let file = std::env::current_dir()?.join("target").join("local.env");
+    let environments = scene.stack.environments();
+    // A key means the same in every function that has it, so one file serves them all.
+    let lines: std::collections::BTreeMap<_, _> =
+        environments.into_values().flatten().filter(|(name, _)| !name.starts_with("AWS_LAMBDA_")).collect();
+    let text: String = lines.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    std::fs::write(&file, text).with_context(|| format!("{} can't be written", file.display()))?;
+    let (host, key) = (Ipv4Addr::LOCALHOST, &scene.shop().key);
+    println!(
+        "The stores and FastSMSing are up. API key: {key}\n\n\
+         cargo lambda watch -A {host} -P 9100 --env-file target/local.env\n\
+         curl -sS http://{host}:9100/messages -H 'X-API-Key: {key}' -H 'Content-Type: application/json' \
+         -d '{{\"recipient\":31633450007,\"originator\":\"MB\",\"message\":\"This is a test message.\"}}'\n\
+         cargo lambda invoke -A {host} -P 9100 dispatch --data-file events/dispatch.json\n\n\
+         Nobody polls the queue here: dispatch runs when it is invoked. Ctrl-C ends all of it.",
+    );
+    std::future::pending().await
+}

@@ -1,0 +1,126 @@
+//! Few, full batches: what the provider bills is requests.
+
+use jiff::SignedDuration;
+use tests::demo::arrivals_ms;
+use tests::economy::optimum_requests;
+use tests::event_source::Mischief;
+use tests::fastsmsing::{self, UpdateOptions};
+use tests::scene::{Settings, message};
+use tokio::time::{Duration, interval};
+
+use crate::support::{post, scene};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_messages_of_32_callers_go_out_in_eleven_requests_at_most() {
+    // A window that covers the posting, however slow the machine is.
+    let scene = scene(Settings { window_s: 30, ..Settings::default() }).await;
+    post(&scene, 0, 1_000, 32).await;
+    let audit = scene.finish().await.unwrap();
+    assert_eq!((audit.accepted, audit.delivered(), audit.sent_twice), (1_000, 1_000, 0));
+    assert!(audit.provider_requests <= 11, "{} requests", audit.provider_requests);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_batch_does_not_wait_for_the_window() {
+    full_batches_at_once(15).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "waits for a window of a minute"]
+async fn a_full_batch_does_not_wait_for_the_window_of_a_minute() {
+    full_batches_at_once(60).await;
+}
+
+/// One caller posts 250 messages: two full batches at once, and the rest when its window has passed.
+async fn full_batches_at_once(window_s: u32) {
+    let scene = scene(Settings { window_s, ..Settings::default() }).await;
+    let ids = post(&scene, 0, 250, 1).await;
+    scene.drain().await.unwrap();
+
+    let created = arrivals_ms(&ids);
+    let ledger = scene.fastsmsing.ledger();
+    let sizes: Vec<_> = ledger.iter().map(|billed| billed.messages.len()).collect();
+    assert_eq!(sizes, [100, 100, 50]);
+    let sent_ms: Vec<_> = ledger.iter().map(|billed| billed.at.as_millisecond() as u64).collect();
+    let window_ms = u64::from(window_s) * 1_000;
+    assert!(sent_ms[0] < created[0] + window_ms, "the first batch waited for its window");
+    assert!(sent_ms[1] < created[100] + window_ms, "the second batch waited for its window");
+    assert!(sent_ms[2] >= created[200] + window_ms, "the third batch did not wait for its window");
+    scene.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_messages_a_second_with_a_window_of_two_seconds_share_their_requests() {
+    // The same ratio of window to rate as one a second and 20 s, at a tenth of the time.
+    share_requests(10, 2, 80, 0.75).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes two minutes of real time"]
+async fn one_message_a_second_with_a_window_of_20_s_goes_out_with_18_others_or_more() {
+    share_requests(1, 20, 105, 0.9).await;
+}
+
+/// Posts at an even pace; the requests shall hold this share of what an optimal plan's would hold.
+async fn share_requests(rate_per_s: u64, window_s: u32, messages: usize, share: f64) {
+    let scene = scene(Settings { window_s, ..Settings::default() }).await;
+    let mut tick = interval(Duration::from_millis(1_000 / rate_per_s));
+    for n in 0..messages {
+        tick.tick().await;
+        scene.shop().send(&message(n)).await.unwrap();
+    }
+    scene.drain().await.unwrap();
+    let optimum = optimum_requests(&arrivals_ms(&scene.told()), 100, u64::from(window_s) * 1_000);
+    let audit = scene.finish().await.unwrap();
+    let per_request = messages as f64 / audit.provider_requests as f64;
+    eprintln!("{per_request:.1} messages per request, {} requests, optimum {optimum}", audit.provider_requests);
+    assert!(
+        audit.provider_requests as f64 * share <= optimum as f64,
+        "{} requests, optimum {optimum}",
+        audit.provider_requests
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deliveries_and_updates_repeated_and_shuffled_change_nothing() {
+    let updates = UpdateOptions {
+        repeats: 3,
+        shuffled: true,
+        reversed: true,
+        unknown: 5,
+        failing_suffix: Some("7".into()),
+        ..Default::default()
+    };
+    let scene = scene(Settings {
+        mischief: Some(Mischief { deliveries: 3, seed: 7 }),
+        fastsmsing: fastsmsing::Options { updates, seed: 7, ..Default::default() },
+        ..Settings::default()
+    })
+    .await;
+    let ids = post(&scene, 0, 200, 8).await;
+    scene.drain().await.unwrap();
+    for (n, message) in scene.shop().list(1_000).await.unwrap().iter().rev().enumerate() {
+        let recipient = message["recipient"].as_str().unwrap();
+        let expected = if recipient.ends_with('7') { "FAILED" } else { "DELIVERED" };
+        assert_eq!(
+            (message["status"].as_str().unwrap(), message["submission"].as_str().unwrap()),
+            (expected, "SENT"),
+            "{n}: {message}"
+        );
+    }
+    let audit = scene.finish().await.unwrap();
+    assert_eq!((audit.accepted, audit.sent_twice), (ids.len(), 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_provider_sees_no_more_requests_than_its_rate_allows() {
+    let scene = scene(Settings { batch_size: 5, rate_per_s: 2.0, ..Settings::default() }).await;
+    post(&scene, 0, 40, 8).await;
+    scene.drain().await.unwrap();
+    let mut at_ms: Vec<_> = scene.fastsmsing.seen().iter().map(|seen| seen.at_ms).collect();
+    at_ms.sort_unstable();
+    let closest = at_ms.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
+    let rate = SignedDuration::from_millis(500);
+    assert!(i128::from(closest) >= rate.as_millis(), "two requests were {closest} ms apart");
+    scene.finish().await.unwrap();
+}

@@ -1,0 +1,51 @@
+//! What several tests do.
+
+use serde_json::Value;
+use tests::fastsmsing::{self, UpdateOptions};
+use tests::scene::{Scene, Settings, message};
+use tokio::task::JoinSet;
+
+pub(crate) async fn scene(settings: Settings) -> Scene {
+    Scene::start(settings).await.unwrap()
+}
+
+/// FastSMSing that reports only what the test tells it to.
+pub(crate) fn by_hand() -> fastsmsing::Options {
+    fastsmsing::Options { updates: UpdateOptions { automatic: false, ..Default::default() }, ..Default::default() }
+}
+
+/// Posts messages `from..to` by so many callers at once; their ids, by number.
+pub(crate) async fn post(scene: &Scene, from: usize, to: usize, callers: usize) -> Vec<String> {
+    let mut posts = JoinSet::new();
+    for caller in 0..callers {
+        let shop = scene.shop().clone();
+        posts.spawn(async move {
+            let mut ids = Vec::new();
+            for n in (from + caller..to).step_by(callers) {
+                ids.push((n, shop.send(&message(n)).await.unwrap()));
+            }
+            ids
+        });
+    }
+    let mut ids = posts.join_all().await.concat();
+    ids.sort_unstable();
+    ids.into_iter().map(|(_, id)| id).collect()
+}
+
+/// How a message is shown: status and submission.
+pub(crate) fn shown(message: &Value) -> (&str, &str) {
+    (message["status"].as_str().unwrap(), message["submission"].as_str().unwrap())
+}
+
+/// How a message is shown now.
+pub(crate) async fn look(scene: &Scene, id: &str) -> (String, String) {
+    let message = scene.shop().message(id).await.unwrap();
+    let (status, submission) = shown(&message);
+    (status.to_owned(), submission.to_owned())
+}
+
+/// The statistics lines of the dispatcher, one a batch.
+pub(crate) fn statistics(scene: &Scene) -> Vec<Value> {
+    let lines = scene.stack.logs().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line.text).ok());
+    lines.filter(|line| line["event"] == "batch").collect()
+}
