@@ -122,8 +122,27 @@ impl Scene {
         &self.operator
     }
 
+    /// What reports are signed with.
     pub fn webhook_secret(&self) -> &str {
         &self.webhook_secret
+    }
+
+    /// Reports as the provider does, whatever the body; the status and the document.
+    pub async fn report(&self, body: Vec<u8>) -> Result<(StatusCode, Value)> {
+        let now_s = jiff::Timestamp::now().as_second();
+        let signature = fastsmsing::Secret::parse(&self.webhook_secret)?.sign("by-hand", now_s, &body);
+        let headers =
+            [("webhook-id", "by-hand"), ("webhook-timestamp", &now_s.to_string()), ("webhook-signature", &signature)];
+        self.report_with(body, &headers).await
+    }
+
+    /// Reports with these headers.
+    pub async fn report_with(&self, body: Vec<u8>, headers: &[(&str, &str)]) -> Result<(StatusCode, Value)> {
+        let url = format!("{}/messages/delivery_status", self.shop.url);
+        let request = self.shop.http.post(url).header("Content-Type", "application/json").body(body);
+        let response =
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send().await?;
+        Ok((response.status(), response.json().await?))
     }
 
     /// The ids that callers were given with a 202.
@@ -170,6 +189,18 @@ impl Caller {
         let request = self.http.post(format!("{}/messages", self.url)).header("X-API-Key", &self.key).json(message);
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         Ok(request.send().await?)
+    }
+
+    /// POST /messages with any bytes; the status and the document.
+    pub async fn post_bytes(&self, content_type: &str, body: Vec<u8>) -> Result<(StatusCode, Value)> {
+        let request = self.http.post(format!("{}/messages", self.url)).header("X-API-Key", &self.key);
+        let response = request.header("Content-Type", content_type).body(body).send().await?;
+        Ok((response.status(), response.json().await?))
+    }
+
+    /// The same caller with another key.
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self.clone() }
     }
 
     /// POST /messages with a message that has to be accepted; its id.

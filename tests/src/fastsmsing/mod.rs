@@ -39,6 +39,7 @@ use uuid::Uuid;
 pub use course::{Status, UpdateOptions};
 pub use ledger::{Billed, Outcome, Seen};
 pub use misbehave::Mishap;
+pub use signature::Secret;
 
 use provider::Provider;
 use updates::Updates;

@@ -8,17 +8,17 @@ use sha2::Sha256;
 
 /// What a webhook's two ends share, written `whsec_<base64>`.
 #[derive(Clone)]
-pub(super) struct Secret(Hmac<Sha256>);
+pub struct Secret(Hmac<Sha256>);
 
 impl Secret {
-    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
         let encoded = text.strip_prefix("whsec_").context("a webhook secret begins with whsec_")?;
         let key = STANDARD.decode(encoded).context("a webhook secret is base64")?;
         Ok(Self(Hmac::new_from_slice(&key)?))
     }
 
     /// The value of `webhook-signature`.
-    pub(super) fn sign(&self, id: &str, timestamp_s: i64, body: &[u8]) -> String {
+    pub fn sign(&self, id: &str, timestamp_s: i64, body: &[u8]) -> String {
         let mac = self.0.clone().chain_update(format!("{id}.{timestamp_s}.")).chain_update(body);
         format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
     }
