@@ -1,9 +1,11 @@
 //! The tests, through the front door, against the real functions on the local stack.
 
 mod batches;
+mod events;
 mod faults;
 mod front_door;
 mod listing;
 mod path;
 mod seeds;
 mod support;
+mod tidy;

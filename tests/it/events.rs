@@ -1,0 +1,46 @@
+//! Every file in `events/` is run against the function that its name begins with.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use tests::scene::Settings;
+
+use crate::support::scene;
+
+/// What each event answers: the HTTP status and a line of its document, or for the queue the document.
+fn expected(name: &str) -> Value {
+    match name {
+        "send" => json!([202, "status", "ACCEPTED"]),
+        "send-invalid" => json!([400, "field", "originator"]),
+        "query" => json!([200, "next_cursor", null]),
+        "query-unknown" => json!([404, "status", "NOT_FOUND"]),
+        "query-health" => json!([200, "status", "ok"]),
+        "status-unsigned" => json!([401, "field", "webhook-id"]),
+        "dispatch" | "dispatch-malformed" => json!({"batchItemFailures": []}),
+        other => panic!("events/{other}.json has no expectation here"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_event_is_answered() {
+    let scene = scene(Settings::default()).await;
+    let mut run = 0;
+    for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../events")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let event = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let function = name.split('-').next().unwrap();
+        let answer = scene.stack.invoke(function, event).await.unwrap();
+        let expected = expected(&name);
+        if let [status, field, value] = expected.as_array().map_or(&[][..], Vec::as_slice) {
+            let document: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+            let said = (&answer["statusCode"], document.get(field.as_str().unwrap()));
+            assert_eq!(said, (status, Some(value)), "{name}: {answer}");
+        } else {
+            assert_eq!(answer, expected, "{name}");
+        }
+        run += 1;
+    }
+    assert!(run >= 8, "only {run} events");
+    drop(scene.untold());
+}
