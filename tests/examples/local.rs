@@ -10,6 +10,9 @@ use tests::scene::{Scene, Settings};
 use tokio::signal::ctrl_c;
 use tokio::sync::broadcast::error::RecvError;
 
+/// Where `cargo lambda watch` is told to listen, and FastSMSing reports to.
+const WATCH_PORT: u16 = 9100;
+
 /// Runs the SMS proxy on this machine: the functions that would be deployed, DynamoDB, SQS, API Gateway, and a
 /// simulated FastSMSing. Everything is in memory and ends with Ctrl-C.
 #[derive(Parser)]
@@ -143,15 +146,16 @@ async fn watch(scene: &Scene) -> Result<()> {
     // A key means the same in every function that has it, so one file serves them all.
     let lines: std::collections::BTreeMap<_, _> =
         environments.into_values().flatten().filter(|(name, _)| !name.starts_with("AWS_LAMBDA_")).collect();
-    let text: String = lines.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    let text: String = lines.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
     std::fs::write(&file, text).with_context(|| format!("{} can't be written", file.display()))?;
-    let (host, key) = (Ipv4Addr::LOCALHOST, &scene.shop().key);
+    let (host, port, key) = (Ipv4Addr::LOCALHOST, WATCH_PORT, &scene.shop().key);
+    scene.fastsmsing.point_at(&format!("http://{host}:{port}/messages/delivery_status"), scene.webhook_secret())?;
     println!(
         "The stores and FastSMSing are up. API key: {key}\n\n\
-         cargo lambda watch -A {host} -P 9100 --env-file target/local.env\n\
-         curl -sS http://{host}:9100/messages -H 'X-API-Key: {key}' -H 'Content-Type: application/json' \
+         cargo lambda watch -A {host} -P {port} --env-file target/local.env\n\
+         curl -sS http://{host}:{port}/messages -H 'X-API-Key: {key}' -H 'Content-Type: application/json' \
          -d '{{\"recipient\":31633450007,\"originator\":\"MB\",\"message\":\"This is a test message.\"}}'\n\
-         cargo lambda invoke -A {host} -P 9100 dispatch --data-file events/dispatch.json\n\n\
+         cargo lambda invoke -A {host} -P {port} dispatch --data-file events/dispatch.json\n\n\
          Nobody polls the queue here: dispatch runs when it is invoked. Ctrl-C ends all of it.",
     );
     std::future::pending().await
