@@ -1,5 +1,7 @@
 //! `cargo local`: the whole product on this machine.
 
+#![allow(clippy::print_stdout, reason = "a command line speaks to its standard output")]
+
 use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, ensure};

@@ -42,8 +42,8 @@ async fn a_client_sees_its_own_messages_and_an_operator_all() {
     let seen = |messages: Vec<Value>| {
         messages.into_iter().map(|message| message["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(seen(scene.shop().list(10).await.unwrap()), [of_shop.clone()]);
-    assert_eq!(seen(scene.operator().list(10).await.unwrap()), [of_stall.clone(), of_shop.clone()]);
+    assert_eq!(seen(scene.shop().list(10).await.unwrap()), [&*of_shop]);
+    assert_eq!(seen(scene.operator().list(10).await.unwrap()), [&*of_stall, &*of_shop]);
     let (status, answer) = scene.shop().get(&format!("/messages/{of_stall}")).await.unwrap();
     assert_eq!((status, answer["status"].as_str()), (StatusCode::NOT_FOUND, Some("NOT_FOUND")));
     scene.finish().await.unwrap();

@@ -1,5 +1,7 @@
 //! The tests, through the front door, against the real functions on the local stack.
 
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
 mod batches;
 mod events;
 mod faults;

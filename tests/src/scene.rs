@@ -31,6 +31,8 @@ pub struct Settings {
     pub mischief: Option<Mischief>,
     /// How long a bell is gone when its dispatcher failed; the template's minutes if not given.
     pub visibility_timeout_s: Option<u64>,
+    /// How long a dispatcher may work; the template's minute if not given.
+    pub dispatch_timeout_s: Option<u64>,
     pub port: Option<u16>,
     pub functions: bool,
 }
@@ -46,6 +48,7 @@ impl Default for Settings {
             fastsmsing: fastsmsing::Options::default(),
             mischief: None,
             visibility_timeout_s: None,
+            dispatch_timeout_s: None,
             port: None,
             functions: true,
         }
@@ -88,6 +91,11 @@ impl Scene {
             functions: settings.functions,
             mischief: settings.mischief,
             visibility_timeout_s: settings.visibility_timeout_s,
+            timeouts_s: settings
+                .dispatch_timeout_s
+                .map(|timeout_s| ("dispatch".to_owned(), timeout_s))
+                .into_iter()
+                .collect(),
             port: settings.port,
         })
         .await?;

@@ -37,6 +37,8 @@ pub struct Options {
     pub mischief: Option<Mischief>,
     /// Instead of the template's, for tests that cannot wait so long until a dead consumer's messages come back.
     pub visibility_timeout_s: Option<u64>,
+    /// Of functions, by binary, in place of the template's.
+    pub timeouts_s: BTreeMap<String, u64>,
     /// Of the front door; any free one if not given.
     pub port: Option<u16>,
 }
@@ -49,6 +51,7 @@ impl Default for Options {
             functions: true,
             mischief: None,
             visibility_timeout_s: None,
+            timeouts_s: BTreeMap::new(),
             port: None,
         }
     }
@@ -82,6 +85,9 @@ impl Stack {
         let mut plan = Plan::read(&template, &given).context("template.yaml")?;
         if let Some(timeout_s) = options.visibility_timeout_s {
             plan.queues.iter_mut().for_each(|queue| queue.set_visibility_timeout(timeout_s));
+        }
+        for function in &mut plan.functions {
+            function.timeout_s = options.timeouts_s.get(&function.binary).copied().unwrap_or(function.timeout_s);
         }
         let dynamo = Dynamo::start(&plan.tables).await?;
         let dynamo_wire = Wire::start(&dynamo.server().url()).await?;

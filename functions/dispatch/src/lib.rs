@@ -3,10 +3,12 @@
 //! The bells only wake it: which messages go into a batch is read from the record, so that every consumer
 //! fills its batches with everything that waits, and not with what happened to share its event.
 
+mod bells;
+
 use std::collections::HashMap;
 
 use aws_config::SdkConfig;
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Context, Error, LambdaEvent};
@@ -17,7 +19,7 @@ use shared::courier::{Courier, Round, Turn};
 use shared::id::MessageId;
 use shared::message::Message;
 use shared::provider::fastsmsing::FastSmsing;
-use shared::queue::{Bell, Queue};
+use shared::queue::Queue;
 use shared::record::RecordError;
 use shared::record::batches::Batches;
 use shared::record::messages::Messages;
@@ -26,24 +28,17 @@ use shared::record::slots::Slots;
 use shared::state::State;
 use tracing::{info, warn};
 
+use bells::{Received, received};
+
 /// How far behind the bells' oldest message the record is read: other consumers' bells for older messages
 /// may come a little later than ours, and their messages should share our batch.
 const LOOK_BACK_S: i64 = 5;
-/// How long a bell stays quiet when its message could have been sent but was not.
-const RETRY_S: i64 = 5;
 /// Visibility changes under way at once.
 const HIDES_AT_ONCE: usize = 16;
 
 pub struct App {
     courier: Courier,
     queue: Queue,
-}
-
-/// A received bell: how to give it back, and what it rings for.
-struct Received {
-    item_identifier: String,
-    receipt_handle: Option<String>,
-    bell: Bell,
 }
 
 impl App {
@@ -67,18 +62,21 @@ impl App {
     pub async fn handle(&self, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
         let turn = turn(&event.context);
         let received = received(event.payload)?;
-        let rung = self.look_up(&received).await?;
-        let waiting: Vec<_> = rung.values().filter(|message| message.state == State::Accepted).collect();
+        let mut rung = self.look_up(&received).await?;
+        let held: Vec<_> = rung.values().filter(|message| message.state == State::Sending).collect();
+        if self.courier.recover(&held, &turn).await? > 0 {
+            rung = self.look_up(&received).await?;
+        }
 
-        let (valid, expired): (Vec<_>, Vec<_>) =
-            waiting.into_iter().partition(|message| message.valid_until > clock::now());
+        let waiting = rung.values().filter(|message| message.state == State::Accepted);
+        let (valid, expired): (Vec<_>, Vec<_>) = waiting.partition(|message| message.valid_until > clock::now());
         self.expire(&expired).await;
         let full = received.iter().any(|received| received.bell.full);
-        let Some(from) = start(&valid, full, &self.courier.plan, clock::now()) else {
-            return Ok(SqsBatchResponse::default());
+        let ended = match start(&valid, full, &self.courier.plan, clock::now()) {
+            Some(from) => self.carry(from, &turn).await?,
+            None => Round::Idle,
         };
-        let ended = self.carry(from, &turn).await?;
-        self.give_back(&received, valid.len(), ended).await
+        self.give_back(&received, rung, ended).await
     }
 
     /// Carries batch after batch until nothing is left that may go now.
@@ -92,30 +90,29 @@ impl App {
         }
     }
 
-    /// The bells whose messages still wait, made quiet until they are due, or until there is hope.
-    async fn give_back(&self, received: &[Received], waited: usize, ended: Round) -> Result<SqsBatchResponse, Error> {
+    /// The bells whose messages still wait or are in somebody's hands, made quiet until there is hope.
+    async fn give_back(
+        &self,
+        received: &[Received],
+        rung: HashMap<MessageId, Message>,
+        ended: Round,
+    ) -> Result<SqsBatchResponse, Error> {
         let mut response = SqsBatchResponse::default();
-        if waited == 0 {
+        if rung.values().all(|message| !matches!(message.state, State::Accepted | State::Sending)) {
             return Ok(response);
         }
         let rung = self.look_up(received).await?;
         let now = clock::now();
-        let mut quiet = Vec::new();
-        for received in received {
-            let waiting = received
-                .bell
-                .ids
-                .iter()
-                .filter(|id| rung.get(id).is_some_and(|message| message.state == State::Accepted));
-            let Some(wait) = waiting.map(|id| self.courier.plan.wait(*id, now)).min() else { continue };
-            let retry =
-                if ended == Round::Idle { SignedDuration::from_secs(1) } else { SignedDuration::from_secs(RETRY_S) };
-            quiet.push((received, wait.max(retry)));
+        let quiet = |received| Some((received, Received::quiet(received, &rung, ended, &self.courier.plan, now)?));
+        let quiet: Vec<_> = received.iter().filter_map(quiet).collect();
+        for (received, _) in &quiet {
             response.add_failure(received.item_identifier.clone());
         }
-        let hides = quiet.iter().map(|(received, time)| self.hide(received, *time));
+        let hides: Vec<_> = quiet.iter().map(|(received, time)| self.hide(received, *time)).collect();
         stream::iter(hides).buffer_unordered(HIDES_AT_ONCE).collect::<Vec<()>>().await;
-        info!(event = "given back", bells = quiet.len(), ?ended, "messages of these bells still wait");
+        if !quiet.is_empty() {
+            info!(event = "given back", bells = quiet.len(), ?ended, "messages of these bells are not done with");
+        }
         Ok(response)
     }
 
@@ -149,22 +146,10 @@ impl App {
 }
 
 fn turn(context: &Context) -> Turn {
+    let now = clock::now();
     let deadline = i64::try_from(context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    Turn { owner: context.request_id.clone(), deadline: deadline.unwrap_or_else(clock::now) }
-}
-
-/// Reads the event. A bell that can't be read is dropped with a warning: its message is in the record. A
-/// record without an id can't be given back, so it fails the whole event.
-fn received(event: SqsEvent) -> Result<Vec<Received>, Error> {
-    let mut received = Vec::with_capacity(event.records.len());
-    for SqsMessage { message_id, receipt_handle, body, .. } in event.records {
-        let item_identifier = message_id.ok_or("an SQS record has no message id")?;
-        match body.as_deref().map(serde_json::from_str::<Bell>) {
-            Some(Ok(bell)) => received.push(Received { item_identifier, receipt_handle, bell }),
-            _ => warn!(sqs_message_id = item_identifier, "a bell can't be read"),
-        }
-    }
-    Ok(received)
+    let deadline = deadline.unwrap_or(now);
+    Turn { owner: context.request_id.clone(), deadline, length: deadline.duration_since(now) }
 }
 
 /// Where to begin to read what waits: behind the oldest message that the bells ring for, or, when a batch

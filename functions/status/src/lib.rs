@@ -4,7 +4,7 @@
 //! provider got the batch, so the batch is settled first: if that fails, the provider repeats the call
 //! and nothing has been lost.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_config::SdkConfig;
 use lambda_http::http::{Method, StatusCode};
@@ -22,7 +22,7 @@ use shared::record::batches::Batches;
 use shared::record::messages::Messages;
 use shared::record::moves::{Move, Moved};
 use shared::report::{self, Unreadable, Update};
-use shared::state::{Report, Verdict};
+use shared::state::{Report, State, Verdict};
 use shared::webhook::Secrets;
 use tracing::{error, info, warn};
 
@@ -157,16 +157,22 @@ impl App {
 
     /// A report about a message that was handed over proves that its whole batch arrived.
     async fn settle_batches(&self, threads: impl Iterator<Item = &Thread>) -> Result<(), RecordError> {
-        let mut proven: Vec<(&str, BatchId)> = threads
-            .filter(|thread| thread.seen.state.is_unsettled())
-            .filter_map(|thread| Some((thread.seen.provider.as_deref()?, thread.seen.batch_id?)))
-            .collect();
-        proven.sort();
-        proven.dedup();
-        for (provider, id) in proven {
+        let mut proven: BTreeMap<(&str, BatchId), bool> = BTreeMap::new();
+        for Thread { seen, .. } in threads.filter(|thread| thread.seen.state.is_unsettled()) {
+            if let (Some(provider), Some(batch_id)) = (seen.provider.as_deref(), seen.batch_id) {
+                *proven.entry((provider, batch_id)).or_default() |= seen.state == State::Unconfirmed;
+            }
+        }
+        for ((provider, id), unconfirmed) in proven {
+            let now = clock::now();
             let arrived = Outcome::Confirmed { request_id: None, refused: Vec::new() };
-            match self.batches.settle(provider, id, &arrived, &Answer::default(), clock::now()).await? {
-                Some(batch) if batch.state == BatchState::Confirmed => confirm_members(&self.messages, &batch).await,
+            match self.batches.settle(provider, id, &arrived, &Answer::default(), now).await? {
+                // While its courier still waits for the provider's answer, that will say which members were
+                // refused; the members are told here only if there is no such courier any more.
+                Some(batch) if batch.state == BatchState::Confirmed && (unconfirmed || batch.deadline < now) => {
+                    confirm_members(&self.messages, &batch).await;
+                }
+                Some(batch) if batch.state == BatchState::Confirmed => {}
                 _ => error!(batch_id = %id, "the provider reports a batch that the record says was not sent"),
             }
         }

@@ -10,6 +10,7 @@ use crate::message::Message;
 use crate::pace::Slot;
 use crate::provider::Sent;
 use crate::record::batches::Intent;
+use crate::record::slots::Taken;
 
 /// The wait before the second attempt; it doubles for each further one.
 const BACKOFF_FIRST_MS: i64 = 200;
@@ -117,7 +118,7 @@ impl Courier {
         match self.batches.again(batch, attempts, self.is_keyed(), clock::now()).await {
             Ok(Intent::Written) => Next::Again,
             // Somebody else took the batch over, or the record is gone: what is known by now is all.
-            Ok(Intent::Lost) | Err(_) => given_up,
+            Ok(Intent::Lost(_)) | Err(_) => given_up,
         }
     }
 
@@ -127,7 +128,10 @@ impl Courier {
         loop {
             let slot = match held.take() {
                 Some(slot) => slot,
-                None => self.slot().await.ok()??,
+                None => match self.slot().await {
+                    Ok(Taken::Slot(slot)) => slot,
+                    Ok(Taken::NotBefore(_)) | Err(_) => return None,
+                },
             };
             sleep(slot.wait(clock::now())).await;
             if !self.has_time(turn) {

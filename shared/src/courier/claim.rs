@@ -42,30 +42,33 @@ impl Courier {
         let Some(last) = load.last() else { return Ok(None) };
         *from = last.id;
 
-        let mut claimed = self.claim(load).await?;
+        let mut claimed = self.claim(load).await;
         // Another courier got some of them first: what waits behind them fills the batch up.
         while claimed.members.len() < self.plan.size {
-            let more = take(&mut waiting, self.plan.size - claimed.members.len()).await?;
+            // A read that fails now costs fullness only; what is claimed has to be carried or given back.
+            let more = take(&mut waiting, self.plan.size - claimed.members.len()).await.unwrap_or_default();
             let Some(last) = more.last() else { break };
             *from = last.id;
-            self.claim_more(&mut claimed, more).await?;
+            self.claim_more(&mut claimed, more).await;
         }
         let ids: Vec<_> = claimed.members.iter().map(|message| message.id).collect();
         if self.plan.next(&ids, clock::now()) > 0 {
             return Ok(Some(claimed));
         }
-        self.abandon(&self.intent(&claimed, turn), &claimed.doubtful).await;
+        if !claimed.members.is_empty() || !claimed.doubtful.is_empty() {
+            self.abandon(&self.intent(&claimed, turn), &claimed.doubtful).await;
+        }
         Ok(None)
     }
 
     /// Claims messages for a new batch.
-    pub(super) async fn claim(&self, load: Vec<Message>) -> Result<Claimed, RecordError> {
+    pub(super) async fn claim(&self, load: Vec<Message>) -> Claimed {
         let mut claimed = Claimed { batch_id: clock::batch_id(), members: Vec::new(), doubtful: Vec::new() };
-        self.claim_more(&mut claimed, load).await?;
-        Ok(claimed)
+        self.claim_more(&mut claimed, load).await;
+        claimed
     }
 
-    async fn claim_more(&self, claimed: &mut Claimed, load: Vec<Message>) -> Result<(), RecordError> {
+    async fn claim_more(&self, claimed: &mut Claimed, load: Vec<Message>) {
         let (batch_id, now) = (claimed.batch_id, clock::now());
         let moves: Vec<_> =
             load.iter().map(|message| Move::claim(message, batch_id, &self.provider.name, now)).collect();
@@ -84,7 +87,6 @@ impl Courier {
             message.tries += 1;
             claimed.members.push(message);
         }
-        Ok(())
     }
 }
 

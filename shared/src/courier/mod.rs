@@ -6,6 +6,7 @@
 
 mod attempts;
 mod claim;
+mod recover;
 mod settle;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +14,7 @@ use tracing::info;
 
 use crate::batch::{Batch, BatchState, Outcome, Plan};
 use crate::clock;
-use crate::id::MessageId;
+use crate::id::{BatchId, MessageId};
 use crate::message::Message;
 use crate::pace::Slot;
 use crate::provider::Provider;
@@ -21,7 +22,7 @@ use crate::provider::fastsmsing::FastSmsing;
 use crate::record::RecordError;
 use crate::record::batches::{Batches, Intent};
 use crate::record::messages::Messages;
-use crate::record::slots::Slots;
+use crate::record::slots::{Slots, Taken};
 use attempts::Fate;
 use claim::Claimed;
 
@@ -50,6 +51,8 @@ pub struct Courier {
 pub struct Turn {
     pub owner: String,
     pub deadline: Timestamp,
+    /// How long an invocation may last: what an older one holds was left behind.
+    pub length: SignedDuration,
 }
 
 /// What a round came to.
@@ -61,8 +64,8 @@ pub enum Round {
     Unsent,
     /// Nothing waits that may go now.
     Idle,
-    /// The provider's pace has no slot within reach.
-    NoSlot,
+    /// The provider's pace has no slot before this moment, which is not worth waiting for.
+    NoSlot(Timestamp),
     /// Another request could not be finished and recorded in time.
     OutOfTime,
 }
@@ -73,7 +76,10 @@ impl Courier {
         if !self.has_time(turn) {
             return Ok(Round::OutOfTime);
         }
-        let Some(slot) = self.slot().await? else { return Ok(Round::NoSlot) };
+        let slot = match self.slot().await? {
+            Taken::Slot(slot) => slot,
+            Taken::NotBefore(moment) => return Ok(Round::NoSlot(moment)),
+        };
         // Claiming begins one interval ahead of the slot, when the holder of the slot before is done claiming:
         // so two couriers do not halve what would have filled one batch.
         sleep(slot.wait(clock::now()) - self.provider.pace().interval()).await;
@@ -91,8 +97,11 @@ impl Courier {
             if !self.has_time(turn) {
                 return Ok(Round::OutOfTime);
             }
-            let Some(slot) = self.slot().await? else { return Ok(Round::NoSlot) };
-            let claimed = self.claim(part).await?;
+            let slot = match self.slot().await? {
+                Taken::Slot(slot) => slot,
+                Taken::NotBefore(moment) => return Ok(Round::NoSlot(moment)),
+            };
+            let claimed = self.claim(part).await;
             if !claimed.members.is_empty() {
                 let (carried, parts) = self.carry_one(claimed, slot, turn).await?;
                 round = carried;
@@ -113,10 +122,13 @@ impl Courier {
         let Claimed { members, doubtful, .. } = claimed;
         match self.batches.start(&batch).await {
             Ok(Intent::Written) => {}
-            Ok(Intent::Lost) => {
+            // We were taken for dead, and the batch was buried: it is as if nothing had been claimed.
+            Ok(Intent::Lost(Some(BatchState::Tomb))) => {
                 self.release(&batch, &batch.members).await;
                 return Ok((Round::Carried, Vec::new()));
             }
+            // Whoever found our intent first decides what becomes of it.
+            Ok(Intent::Lost(_)) => return Ok((Round::Carried, Vec::new())),
             Err(error) => {
                 self.abandon(&batch, &doubtful).await;
                 return Err(error);
@@ -141,11 +153,21 @@ impl Courier {
 
     /// The batch that the claimed messages make, as it is to be written down before it is sent.
     fn intent(&self, claimed: &Claimed, turn: &Turn) -> Batch {
+        let members = claimed.members.iter().map(|message| message.id).collect();
+        self.batch(claimed.batch_id, BatchState::Started, members, turn)
+    }
+
+    /// What is written over a batch of which nothing is written yet, so that it never is.
+    fn tomb(&self, id: BatchId, turn: &Turn) -> Batch {
+        self.batch(id, BatchState::Tomb, Vec::new(), turn)
+    }
+
+    fn batch(&self, id: BatchId, state: BatchState, members: Vec<MessageId>, turn: &Turn) -> Batch {
         Batch {
-            id: claimed.batch_id,
+            id,
             provider: self.provider.name.clone(),
-            state: BatchState::Started,
-            members: claimed.members.iter().map(|message| message.id).collect(),
+            state,
+            members,
             attempts: 1,
             ambiguous: false,
             owner: turn.owner.clone(),
@@ -158,7 +180,7 @@ impl Courier {
         }
     }
 
-    async fn slot(&self) -> Result<Option<Slot>, RecordError> {
+    async fn slot(&self) -> Result<Taken, RecordError> {
         let wait_max = SignedDuration::from_secs(SLOT_WAIT_MAX_S);
         self.slots.take(&self.provider.name, self.provider.pace(), wait_max, clock::now()).await
     }

@@ -33,14 +33,19 @@ impl Courier {
         };
         let moves: Result<Vec<_>, _> = match batch.state {
             BatchState::Confirmed => return confirm_members(&self.messages, batch).await,
-            BatchState::Unknown => {
-                Ok(members.iter().map(|message| Move::unconfirm(message.id, batch.id, now)).collect())
-            }
+            BatchState::Unknown => return self.unconfirm(batch).await,
             BatchState::Rejected => members.iter().map(unsent).collect(),
             // Somebody else acts on it, and will tell.
             BatchState::Started | BatchState::Tomb => return,
         };
         make(&self.messages, batch, moves).await;
+    }
+
+    /// W6 of a batch that may have been sent.
+    pub(super) async fn unconfirm(&self, batch: &Batch) {
+        let now = clock::now();
+        let moves = batch.members.iter().map(|id| Move::unconfirm(*id, batch.id, now)).collect();
+        make(&self.messages, batch, Ok(moves)).await;
     }
 
     /// W8: the messages are no longer this batch's. Only for those that it provably never sends.
@@ -52,11 +57,10 @@ impl Courier {
 
     /// Nothing was sent of this batch: makes sure that nothing will be (W7), and gives back what was claimed.
     pub(super) async fn abandon(&self, batch: &Batch, doubtful: &[MessageId]) {
-        let tomb = Batch { state: BatchState::Tomb, ..batch.clone() };
-        let dead = match self.batches.bury(&tomb).await {
+        let dead = match self.batches.bury(&Batch { state: BatchState::Tomb, ..batch.clone() }).await {
             Ok(Intent::Written) => true,
             // The intent was written after all, by a write whose answer was lost; nothing followed it.
-            Ok(Intent::Lost) => self.reject_unsent(batch).await,
+            Ok(Intent::Lost(_)) => self.reject_unsent(batch).await,
             Err(_) => false,
         };
         if dead {

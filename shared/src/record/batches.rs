@@ -19,8 +19,8 @@ use crate::id::BatchId;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Intent {
     Written,
-    /// Somebody declared the batch dead, or holds it: it must not be sent.
-    Lost,
+    /// Somebody declared the batch dead, or holds it: it must not be sent. This was found.
+    Lost(Option<BatchState>),
 }
 
 #[derive(Clone)]
@@ -97,7 +97,7 @@ impl Batches {
         match update.send().await {
             Ok(_) => Ok(Intent::Written),
             Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
-                Ok(Intent::Lost)
+                Ok(Intent::Lost(None))
             }
             Err(error) => Err(unavailable("count an attempt")(error)),
         }
@@ -132,7 +132,12 @@ impl Batches {
         item.extend(key(&batch.provider, batch.id));
         let keep = SignedDuration::from_hours(24 * RETENTION_DAYS);
         item.insert("expires_at".into(), expires_at(batch.id.created_at(), keep));
-        Ok(self.client.put_item().table_name(&self.table).set_item(Some(item)))
+        Ok(self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld))
     }
 
     fn update(&self, provider: &str, id: BatchId, now: Timestamp) -> UpdateItemFluentBuilder {
@@ -213,7 +218,13 @@ fn settlement(
 fn written<T>(result: Result<T, SdkError<PutItemError>>) -> Result<Intent, RecordError> {
     match result {
         Ok(_) => Ok(Intent::Written),
-        Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(Intent::Lost),
+        Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
+            let PutItemError::ConditionalCheckFailedException(found) = error.into_err() else {
+                return Ok(Intent::Lost(None));
+            };
+            let found: Option<Batch> = found.item.map(from_item).transpose()?;
+            Ok(Intent::Lost(found.map(|batch| batch.state)))
+        }
         Err(error) => Err(unavailable("write a batch")(error)),
     }
 }

@@ -14,6 +14,14 @@ use crate::pace::{Pace, Slot};
 /// Races lost to other dispatchers before a slot counts as not to be had.
 const RACES_MAX: usize = 4;
 
+/// What there was to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    Slot(Slot),
+    /// No slot within reach: the next one is not before this moment.
+    NotBefore(Timestamp),
+}
+
 #[derive(Clone)]
 pub struct Slots {
     client: Client,
@@ -34,33 +42,34 @@ impl Slots {
         pace: Pace,
         wait_max: SignedDuration,
         now: Timestamp,
-    ) -> Result<Option<Slot>, RecordError> {
+    ) -> Result<Taken, RecordError> {
+        let latest = now + wait_max;
         for _ in 0..RACES_MAX {
-            let next = self.next(provider, pace, wait_max, now).send().await.map(|answer| answer.attributes);
+            let next = self.next(provider, pace, latest, now).send().await.map(|answer| answer.attributes);
             if let Written::Done(old) = written(next)? {
-                return Ok(next_at(&old).map(Slot::new));
+                return Ok(Taken::Slot(Slot::new(next_at(&old).unwrap_or(now))));
             }
             let first = self.first(provider, pace, now).send().await.map(|answer| answer.attributes);
             match written(first)? {
-                Written::Done(_) => return Ok(Some(Slot::new(now))),
-                Written::Found(item) if next_at(&item).is_some_and(|next_at| next_at > now + wait_max) => {
-                    return Ok(None);
-                }
-                // Another dispatcher took a slot between the two writes.
-                Written::Found(_) => {}
+                Written::Done(_) => return Ok(Taken::Slot(Slot::new(now))),
+                Written::Found(item) => match next_at(&item) {
+                    Some(next_at) if next_at > latest => return Ok(Taken::NotBefore(next_at)),
+                    // Another dispatcher took a slot between the two writes.
+                    _ => {}
+                },
             }
         }
-        Ok(None)
+        Ok(Taken::NotBefore(latest))
     }
 
     /// The slots reach ahead of now: the next one is where they end.
-    fn next(&self, provider: &str, pace: Pace, wait_max: SignedDuration, now: Timestamp) -> UpdateItemFluentBuilder {
+    fn next(&self, provider: &str, pace: Pace, latest: Timestamp, now: Timestamp) -> UpdateItemFluentBuilder {
         self.update(provider)
             .update_expression("SET #next_at = #next_at + :interval")
             .condition_expression("#next_at > :now AND #next_at <= :latest")
             .expression_attribute_values(":interval", AttributeValue::N(pace.interval().as_millis().to_string()))
             .expression_attribute_values(":now", millisecond(now))
-            .expression_attribute_values(":latest", millisecond(now + wait_max))
+            .expression_attribute_values(":latest", millisecond(latest))
     }
 
     /// No slot is ahead of now: the next one is now.
