@@ -6,11 +6,17 @@
 
 use std::str::FromStr;
 
+use aws_config::SdkConfig;
 use jiff::SignedDuration;
 use serde::de::DeserializeOwned;
 
 use crate::batch::Plan;
+use crate::courier::Courier;
 use crate::provider::Provider;
+use crate::provider::fastsmsing::FastSmsing;
+use crate::record::batches::Batches;
+use crate::record::messages::Messages;
+use crate::record::slots::Slots;
 
 /// A key that is missing or can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +66,21 @@ impl<F: Fn(&str) -> Option<String>> Source<F> {
             Some(problem) => Err(refused("PROVIDER", problem)),
             None => Ok(provider),
         }
+    }
+
+    /// What carries batches to the provider.
+    pub fn courier(&self, aws: &SdkConfig) -> Result<Courier, Refused> {
+        let provider = self.provider()?;
+        let token = self.text("PROVIDER_TOKEN")?;
+        Ok(Courier {
+            messages: Messages::new(aws, self.text("MESSAGES_TABLE")?),
+            batches: Batches::new(aws, self.text("BATCHES_TABLE")?),
+            slots: Slots::new(aws, self.text("PROVIDERS_TABLE")?),
+            fastsmsing: FastSmsing::new(&provider, &token).map_err(|error| refused("PROVIDER_TOKEN", error))?,
+            attempts_max: self.value::<i64>("ATTEMPTS_MAX")?.clamp(1, i64::from(u16::MAX)) as u32,
+            plan: self.plan()?,
+            provider,
+        })
     }
 
     /// The rule that makes batches: `PROVIDER`'s batch size and `BATCH_WINDOW_S`.

@@ -63,6 +63,11 @@ impl<Kind> Id<Kind> {
         Self(Uuid::from_u128(self.0.as_u128().saturating_sub(1)), PhantomData)
     }
 
+    /// The next larger id.
+    pub fn after(&self) -> Self {
+        Self(Uuid::from_u128(self.0.as_u128().saturating_add(1)), PhantomData)
+    }
+
     /// When it was made, to the millisecond.
     pub fn created_at(&self) -> Timestamp {
         timestamp_of(&self.0).unwrap_or(Timestamp::UNIX_EPOCH)

@@ -4,6 +4,7 @@
 
 use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::QueueAttributeName;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,18 @@ impl Queue {
         let call = if delay.is_zero() { call } else { call.delay_seconds(seconds_above(delay)) };
         call.send().await.map_err(|error| failed(brief(&error)))?;
         Ok(())
+    }
+
+    /// How many bells ring or are being answered, about; those that are delayed are not counted.
+    pub async fn bells(&self) -> Result<usize, QueueError> {
+        const COUNTS: [QueueAttributeName; 2] = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        ];
+        let get = self.client.get_queue_attributes().queue_url(&self.url).set_attribute_names(Some(COUNTS.to_vec()));
+        let answer = get.send().await.map_err(|error| QueueError { action: "count bells", cause: brief(&error) })?;
+        let counts = answer.attributes.unwrap_or_default();
+        Ok(COUNTS.iter().filter_map(|name| counts.get(name)?.parse::<usize>().ok()).sum())
     }
 
     /// Opens the connection, whatever comes of it.

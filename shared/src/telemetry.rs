@@ -10,7 +10,8 @@ use tracing_subscriber::EnvFilter;
 /// The SDK and the HTTP crates are kept to warnings whatever it says: their debug lines print bodies.
 pub fn start(source_level: Option<String>) {
     let level = source_level.unwrap_or_else(|| "info".to_owned());
-    let directives = format!("warn,shared={level},send={level},dispatch={level},status={level},query={level}");
+    let directives =
+        format!("warn,shared={level},send={level},dispatch={level},status={level},query={level},sweep={level}");
     let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .json()

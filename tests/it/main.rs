@@ -10,4 +10,5 @@ mod listing;
 mod path;
 mod seeds;
 mod support;
+mod sweep;
 mod tidy;

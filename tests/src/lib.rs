@@ -18,6 +18,7 @@ pub mod lambda;
 
 pub mod event_source;
 pub mod gateway;
+pub mod schedule;
 
 pub mod wire;
 

@@ -33,6 +33,8 @@ pub struct Settings {
     pub visibility_timeout_s: Option<u64>,
     /// How long a dispatcher may work; the template's minute if not given.
     pub dispatch_timeout_s: Option<u64>,
+    /// How long a sweep may work, likewise.
+    pub sweep_timeout_s: Option<u64>,
     pub port: Option<u16>,
     pub functions: bool,
 }
@@ -49,6 +51,7 @@ impl Default for Settings {
             mischief: None,
             visibility_timeout_s: None,
             dispatch_timeout_s: None,
+            sweep_timeout_s: None,
             port: None,
             functions: true,
         }
@@ -91,11 +94,7 @@ impl Scene {
             functions: settings.functions,
             mischief: settings.mischief,
             visibility_timeout_s: settings.visibility_timeout_s,
-            timeouts_s: settings
-                .dispatch_timeout_s
-                .map(|timeout_s| ("dispatch".to_owned(), timeout_s))
-                .into_iter()
-                .collect(),
+            timeouts_s: timeouts_s(&settings),
             port: settings.port,
         })
         .await?;
@@ -258,6 +257,11 @@ impl Caller {
 /// A message that is always accepted; `n` makes its recipient.
 pub fn message(n: usize) -> Value {
     json!({"recipient": 31_600_000_000_u64 + n as u64, "originator": "MB", "message": format!("Your parcel {n} is on its way.")})
+}
+
+fn timeouts_s(settings: &Settings) -> BTreeMap<String, u64> {
+    let given = [("dispatch", settings.dispatch_timeout_s), ("sweep", settings.sweep_timeout_s)];
+    given.into_iter().filter_map(|(function, timeout_s)| Some((function.to_owned(), timeout_s?))).collect()
 }
 
 fn parameters(settings: &Settings, fastsmsing: &FastSmsing, keys: &BTreeMap<&str, String>) -> BTreeMap<String, String> {

@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tokio::sync::broadcast;
 use tokio::task::spawn_blocking;
@@ -18,6 +18,7 @@ use crate::event_source::{EventSource, Mischief};
 use crate::gateway::Gateway;
 use crate::lambda::{Endpoints, InvokeError, Lambda, Line, environment};
 use crate::loopback::listen;
+use crate::schedule::Clock;
 use crate::sqs::Sqs;
 use crate::template::{Given, Plan, Secrets};
 use crate::wire::Wire;
@@ -69,6 +70,7 @@ pub struct Stack {
     lambda: Arc<Lambda>,
     gateway: Option<Gateway>,
     sources: Vec<EventSource>,
+    clock: Option<Clock>,
 }
 
 impl Stack {
@@ -94,9 +96,6 @@ impl Stack {
         let sqs = Arc::new(Sqs::start(sqs_listener, &plan.queues).await?);
         let endpoints = Endpoints { dynamo_url: dynamo_wire.url(), sqs_url: sqs_wire.url() };
 
-        if let Some(function) = plan.functions.iter().find(|function| !function.schedules.is_empty()) {
-            bail!("template.yaml: {} has a schedule, and the stack has no clock yet", function.id);
-        }
         let played = if options.functions { plan.functions.as_slice() } else { &[] };
         let binaries = if options.functions { spawn_blocking(binaries::build).await?? } else { &BTreeMap::new() };
         let lambda = Arc::new(Lambda::new(played, binaries, &endpoints)?);
@@ -108,7 +107,8 @@ impl Stack {
             true => Some(Gateway::start(options.port, played, Arc::clone(&lambda)).await?),
             false => None,
         };
-        Ok(Stack { plan, dynamo, sqs, dynamo_wire, sqs_wire, endpoints, lambda, gateway, sources })
+        let clock = Clock::start(played, &lambda);
+        Ok(Stack { plan, dynamo, sqs, dynamo_wire, sqs_wire, endpoints, lambda, gateway, sources, clock: Some(clock) })
     }
 
     /// Of the front door. There is none without functions.
@@ -170,6 +170,7 @@ impl Stack {
 
     /// Kills all processes and waits until they are gone.
     pub async fn stop(mut self) {
+        self.clock = None;
         self.sources.clear();
         self.gateway = None;
         self.lambda.stop().await;

@@ -11,20 +11,16 @@ use aws_config::SdkConfig;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use lambda_runtime::{Context, Error, LambdaEvent};
+use lambda_runtime::{Error, LambdaEvent};
 use shared::batch::Plan;
 use shared::clock;
-use shared::config::{Refused, Source, refused};
+use shared::config::{Refused, Source};
 use shared::courier::{Courier, Round, Turn};
 use shared::id::MessageId;
 use shared::message::Message;
-use shared::provider::fastsmsing::FastSmsing;
 use shared::queue::Queue;
 use shared::record::RecordError;
-use shared::record::batches::Batches;
-use shared::record::messages::Messages;
 use shared::record::moves::Move;
-use shared::record::slots::Slots;
 use shared::state::State;
 use tracing::{info, warn};
 
@@ -43,28 +39,16 @@ pub struct App {
 
 impl App {
     pub fn read<F: Fn(&str) -> Option<String>>(source: &Source<F>, aws: &SdkConfig) -> Result<Self, Refused> {
-        let provider = source.provider()?;
-        let token = source.text("PROVIDER_TOKEN")?;
-        let fastsmsing = FastSmsing::new(&provider, &token).map_err(|error| refused("PROVIDER_TOKEN", error))?;
-        let courier = Courier {
-            messages: Messages::new(aws, source.text("MESSAGES_TABLE")?),
-            batches: Batches::new(aws, source.text("BATCHES_TABLE")?),
-            slots: Slots::new(aws, source.text("PROVIDERS_TABLE")?),
-            fastsmsing,
-            attempts_max: source.value::<i64>("ATTEMPTS_MAX")?.clamp(1, i64::from(u16::MAX)) as u32,
-            plan: source.plan()?,
-            provider,
-        };
-        Ok(Self { courier, queue: Queue::new(aws, source.text("QUEUE_URL")?) })
+        Ok(Self { courier: source.courier(aws)?, queue: Queue::new(aws, source.text("QUEUE_URL")?) })
     }
 
     /// Answers with the bells that shall ring again; an error gives all of them back.
     pub async fn handle(&self, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
-        let turn = turn(&event.context);
+        let turn = Turn::of(&event.context.request_id, event.context.deadline);
         let received = received(event.payload)?;
         let mut rung = self.look_up(&received).await?;
         let held: Vec<_> = rung.values().filter(|message| message.state == State::Sending).collect();
-        if self.courier.recover(&held, &turn).await? > 0 {
+        if self.courier.recover_holders(&held, &turn).await? > 0 {
             rung = self.look_up(&received).await?;
         }
 
@@ -143,13 +127,6 @@ impl App {
     pub async fn warm_up(&self) {
         tokio::join!(self.courier.messages.warm_up(), self.queue.warm_up());
     }
-}
-
-fn turn(context: &Context) -> Turn {
-    let now = clock::now();
-    let deadline = i64::try_from(context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    let deadline = deadline.unwrap_or(now);
-    Turn { owner: context.request_id.clone(), deadline, length: deadline.duration_since(now) }
 }
 
 /// Where to begin to read what waits: behind the oldest message that the bells ring for, or, when a batch

@@ -80,7 +80,7 @@ impl Courier {
                 Fate::Keep,
             ),
             // Only the provider's own key makes it safe to ask again, and only once the doubt is on record.
-            Sent::Unknown { answer } if more && self.is_keyed() => {
+            Sent::Unknown { answer } if more && self.remembers(batch.id, clock::now()) => {
                 match self.batches.settle(&batch.provider, batch.id, &Outcome::Unknown, answer, clock::now()).await {
                     Ok(_) => Next::Again,
                     Err(_) => Next::End(Outcome::Unknown, Fate::Keep),
@@ -115,7 +115,8 @@ impl Courier {
         if !self.has_time(turn) {
             return given_up;
         }
-        match self.batches.again(batch, attempts, self.is_keyed(), clock::now()).await {
+        let keyed = self.remembers(batch.id, clock::now());
+        match self.batches.again(batch, attempts, keyed, clock::now()).await {
             Ok(Intent::Written) => Next::Again,
             // Somebody else took the batch over, or the record is gone: what is known by now is all.
             Ok(Intent::Lost(_)) | Err(_) => given_up,
@@ -123,7 +124,7 @@ impl Courier {
     }
 
     /// Waits until the batch may be sent, by `slot` or, where that was missed or used, by another.
-    async fn reach(&self, slot: Option<Slot>, turn: &Turn) -> Option<()> {
+    pub(super) async fn reach(&self, slot: Option<Slot>, turn: &Turn) -> Option<()> {
         let mut held = slot;
         loop {
             let slot = match held.take() {
@@ -147,10 +148,5 @@ impl Courier {
         if let Err(error) = self.slots.pause(&self.provider.name, clock::now() + pause).await {
             error!(%error, "the provider's pause was not recorded");
         }
-    }
-
-    /// The provider tells a repeat of a batch by its key.
-    fn is_keyed(&self) -> bool {
-        self.provider.key_lifetime_s > 0
     }
 }

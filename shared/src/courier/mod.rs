@@ -7,6 +7,7 @@
 mod attempts;
 mod claim;
 mod recover;
+mod resend;
 mod settle;
 
 use jiff::{SignedDuration, Timestamp};
@@ -53,6 +54,16 @@ pub struct Turn {
     pub deadline: Timestamp,
     /// How long an invocation may last: what an older one holds was left behind.
     pub length: SignedDuration,
+}
+
+impl Turn {
+    /// The turn of an invocation that will be stopped at `deadline_ms` since 1970, as Lambda tells it.
+    pub fn of(owner: &str, deadline_ms: u64) -> Self {
+        let now = clock::now();
+        let deadline = i64::try_from(deadline_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let deadline = deadline.unwrap_or(now);
+        Self { owner: owner.to_owned(), deadline, length: deadline.duration_since(now) }
+    }
 }
 
 /// What a round came to.
@@ -186,7 +197,7 @@ impl Courier {
     }
 
     /// Another request can be made, answered and recorded before this invocation ends.
-    fn has_time(&self, turn: &Turn) -> bool {
+    pub fn has_time(&self, turn: &Turn) -> bool {
         let timeout_ms = i64::try_from(self.provider.timeout_ms).unwrap_or(i64::MAX / 2);
         let needed = SignedDuration::from_millis(timeout_ms.saturating_add(RECORD_MS));
         turn.deadline.duration_since(clock::now()) > needed

@@ -6,10 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
 use super::{Courier, Turn, confirm_members};
-use crate::batch::{Answer, Batch, BatchState, Outcome};
+use crate::batch::{Answer, BatchState, Outcome};
 use crate::clock;
 use crate::id::{BatchId, MessageId};
 use crate::message::Message;
@@ -18,30 +16,27 @@ use crate::record::batches::Intent;
 
 impl Courier {
     /// Takes up the batches that hold these messages, where they were left behind; returns how many.
-    pub async fn recover(&self, held: &[&Message], turn: &Turn) -> Result<usize, RecordError> {
-        let now = clock::now();
+    pub async fn recover_holders(&self, held: &[&Message], turn: &Turn) -> Result<usize, RecordError> {
         let mut batches: BTreeMap<BatchId, Vec<MessageId>> = BTreeMap::new();
         for message in held {
-            if let Some(batch_id) = message.batch_id.filter(|id| id.created_at() + turn.length < now) {
+            if let Some(batch_id) = message.batch_id {
                 batches.entry(batch_id).or_default().push(message.id);
             }
         }
         let mut recovered = 0;
         for (id, held) in batches {
-            let found = self.batches.get(&self.provider.name, id).await?;
-            recovered += usize::from(self.recover_batch(id, found, &held, turn, now).await?);
+            recovered += usize::from(self.recover(id, &held, turn).await?);
         }
         Ok(recovered)
     }
 
-    async fn recover_batch(
-        &self,
-        id: BatchId,
-        found: Option<Batch>,
-        held: &[MessageId],
-        turn: &Turn,
-        now: Timestamp,
-    ) -> Result<bool, RecordError> {
+    /// Takes up a batch that was left behind, which these messages name as theirs; tells whether it was.
+    pub async fn recover(&self, id: BatchId, held: &[MessageId], turn: &Turn) -> Result<bool, RecordError> {
+        let now = clock::now();
+        if id.created_at() + turn.length >= now {
+            return Ok(false);
+        }
+        let found = self.batches.get(&self.provider.name, id).await?;
         let Some(batch) = found else {
             // Claimed, and the intent was not written. Once it is buried it never will be, so nothing was sent.
             let tomb = self.tomb(id, turn);
@@ -68,6 +63,7 @@ impl Courier {
             }
             _ => batch,
         };
+        let settled = self.resend(settled, turn).await?;
         match settled.state {
             BatchState::Confirmed => confirm_members(&self.messages, &settled).await,
             BatchState::Unknown => self.unconfirm(&settled).await,

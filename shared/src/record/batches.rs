@@ -4,6 +4,7 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
@@ -41,11 +42,30 @@ impl Batches {
         answer.item.map(from_item).transpose()
     }
 
+    /// Batches without an outcome, from `from` on, oldest first, at most `limit`. What was settled a moment ago may
+    /// still be among them.
+    pub async fn open(&self, provider: &str, from: BatchId, limit: usize) -> Result<Vec<BatchId>, RecordError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("open")
+            .key_condition_expression("#open = :open AND #id >= :from")
+            .expression_attribute_names("#open", "open")
+            .expression_attribute_names("#id", "id")
+            .expression_attribute_values(":open", text(provider))
+            .expression_attribute_values(":from", text(from))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        let answer = query.send().await.map_err(unavailable("list open batches"))?;
+        let ids = answer.items.unwrap_or_default().into_iter();
+        Ok(ids.filter_map(|item| item.get("id")?.as_s().ok()?.parse().ok()).collect())
+    }
+
     /// W3: writes down the intent to send. Only after this may anything be sent.
     pub async fn start(&self, batch: &Batch) -> Result<Intent, RecordError> {
         let condition = "attribute_not_exists(#id) OR (#state = :started AND #owner = :me AND #attempts = :one)";
         let put = self
-            .put(batch)?
+            .put(batch, Some(("open", text(&batch.provider))))?
             .condition_expression(condition)
             .expression_attribute_names("#id", "id")
             .expression_attribute_names("#state", "state")
@@ -60,7 +80,7 @@ impl Batches {
     /// W7: declares a batch dead before its intent was written, so that nobody can send it any more.
     pub async fn bury(&self, tomb: &Batch) -> Result<Intent, RecordError> {
         let put = self
-            .put(tomb)?
+            .put(tomb, None)?
             .condition_expression("attribute_not_exists(#id) OR #state = :tomb")
             .expression_attribute_names("#id", "id")
             .expression_attribute_names("#state", "state")
@@ -124,12 +144,11 @@ impl Batches {
         }
     }
 
-    fn put(
-        &self,
-        batch: &Batch,
-    ) -> Result<aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder, RecordError> {
+    /// A put with one attribute more, or none: `open`, which lists the batch in the index of that name.
+    fn put(&self, batch: &Batch, more: Option<(&str, AttributeValue)>) -> Result<PutItemFluentBuilder, RecordError> {
         let mut item = to_item(batch)?;
         item.extend(key(&batch.provider, batch.id));
+        item.extend(more.map(|(name, value)| (name.to_owned(), value)));
         let keep = SignedDuration::from_hours(24 * RETENTION_DAYS);
         item.insert("expires_at".into(), expires_at(batch.id.created_at(), keep));
         Ok(self
@@ -209,8 +228,15 @@ fn settlement(
             .expression_attribute_names("#last_error", "last_error")
             .expression_attribute_values(":last_error", text(error));
     }
+    // An unknown batch stays open: there is something to find out.
+    let (remove, update) = match outcome {
+        Outcome::Confirmed { .. } | Outcome::Rejected { .. } => {
+            (" REMOVE #open", update.expression_attribute_names("#open", "open"))
+        }
+        Outcome::Unknown => ("", update),
+    };
     Ok(update
-        .update_expression(format!("SET {}", set.join(", ")))
+        .update_expression(format!("SET {}{remove}", set.join(", ")))
         .condition_expression(condition)
         .expression_attribute_values(":to", attribute(to)?))
 }

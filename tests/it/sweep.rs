@@ -1,0 +1,90 @@
+//! What nobody rings for any more is found.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::fastsmsing::Mishap;
+use tests::scene::{Scene, Settings, message};
+use tests::wire::Fault;
+use tokio::time::sleep;
+
+use crate::support::{by_hand, look, post, scene, shown};
+
+/// Sweeps until a sweep did what is asked for.
+async fn sweep_until(scene: &Scene, done: impl Fn(&Value) -> bool) {
+    loop {
+        let swept = scene.stack.invoke("sweep", json!({"reach": "recent"})).await.unwrap();
+        if done(&swept) {
+            return;
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_whose_bell_was_lost_is_sent_all_the_same() {
+    let scene = scene(Settings::default()).await;
+    scene.stack.sqs_wire.set_rule(|_| Fault::DropRequest);
+    let ids = post(&scene, 0, 3, 1).await;
+    scene.stack.sqs_wire.clear_rule();
+    assert_eq!(look(&scene, &ids[0]).await.1, "QUEUED");
+    sweep_until(&scene, |swept| swept["rung"] == 3).await;
+    let audit = scene.finish().await.unwrap();
+    assert_eq!((audit.delivered(), audit.provider_requests), (3, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_past_its_validity_is_not_sent_any_more() {
+    let scene = scene(Settings { window_s: 5, ..Settings::default() }).await;
+    let mut short = message(1);
+    short["valid_until"] = (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2)).to_string().into();
+    let id = scene.shop().send(&short).await.unwrap();
+    sweep_until(&scene, |swept| swept["expired"] == 1).await;
+    let message = scene.shop().message(&id).await.unwrap();
+    assert_eq!((shown(&message), message["reason"].as_str()), (("FAILED", "NOT_SENT"), Some("EXPIRED")));
+    let audit = scene.finish().await.unwrap();
+    assert_eq!(audit.provider_requests, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_dispatcher_left_is_taken_up_without_its_bells_by_two_sweeps_at_once() {
+    // The queue keeps the dead dispatcher's bells for minutes; the sweeps do not need them.
+    let settings = Settings { batch_size: 5, timeout_ms: 1_500, fastsmsing: by_hand(), ..Settings::default() };
+    let scene = scene(Settings { dispatch_timeout_s: Some(11), sweep_timeout_s: Some(12), ..settings }).await;
+    scene.fastsmsing.misbehave(Mishap::AcceptThenSilence);
+    let ids = post(&scene, 0, 5, 1).await;
+    while scene.fastsmsing.billed_requests() == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    scene.stack.kill_all("dispatch").await;
+    while look(&scene, &ids[0]).await.1 != "UNCONFIRMED" {
+        let sweep = || scene.stack.invoke("sweep", json!({"reach": "recent"}));
+        let (one, other) = tokio::join!(sweep(), sweep());
+        one.and(other).unwrap();
+    }
+    for id in &ids {
+        assert_eq!(look(&scene, id).await.1, "UNCONFIRMED");
+    }
+    assert_eq!(scene.fastsmsing.seen().len(), 1);
+    drop(scene.untold());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_provider_key_a_batch_that_was_left_behind_is_settled_by_the_same_bytes() {
+    let mut fastsmsing = by_hand();
+    fastsmsing.key_lifetime_s = 3_600;
+    let settings = Settings { batch_size: 5, timeout_ms: 1_500, fastsmsing, ..Settings::default() };
+    let scene = scene(Settings { dispatch_timeout_s: Some(11), sweep_timeout_s: Some(12), ..settings }).await;
+    scene.fastsmsing.misbehave(Mishap::AcceptThenSilence);
+    let ids = post(&scene, 0, 5, 1).await;
+    while scene.fastsmsing.billed_requests() == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    scene.stack.kill_all("dispatch").await;
+    sweep_until(&scene, |swept| swept["recovered"] == 1).await;
+    for id in &ids {
+        assert_eq!(look(&scene, id).await, ("CONFIRMED".into(), "SENT".into()));
+    }
+    assert_eq!((scene.fastsmsing.seen().len(), scene.fastsmsing.billed_requests()), (2, 1));
+    drop(scene.untold());
+}
