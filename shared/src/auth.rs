@@ -59,6 +59,12 @@ impl Clients {
         });
         known.ok_or(Problem::Unauthorised { header: HEADER, detail: "Unauthorised key" })
     }
+
+    /// The operator whose key the call carries.
+    pub fn identify_operator(&self, headers: &HeaderMap) -> Result<&Client, Problem> {
+        let client = self.identify(headers)?;
+        if client.operator { Ok(client) } else { Err(Problem::OperatorsOnly) }
+    }
 }
 
 /// The SHA-256 of some bytes in hex, e.g. of a request that an Idempotency-Key stands for.

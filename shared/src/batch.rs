@@ -66,6 +66,8 @@ pub enum Outcome {
         attempts: u32,
     },
     Unknown,
+    /// An operator knows that an unknown batch was not sent.
+    Disproved,
 }
 
 /// What the provider's last answer looked like, for the record.

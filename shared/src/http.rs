@@ -20,8 +20,12 @@ pub enum Problem {
     Invalid(Invalid),
     /// The proof of who calls, in this header, is missing or wrong.
     Unauthorised { header: &'static str, detail: &'static str },
+    /// The path is for operators.
+    OperatorsOnly,
     /// No such path or method.
     NoRoute,
+    /// The record does not allow it now; this is why.
+    Conflict(&'static str),
     /// The Idempotency-Key stands for another request.
     KeyReused,
     /// The body is larger than this route takes.
@@ -48,7 +52,9 @@ impl Problem {
         match self {
             Problem::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid-field", "A field is invalid"),
             Problem::Unauthorised { .. } => (StatusCode::UNAUTHORIZED, "unauthorised", "Unauthorised"),
+            Problem::OperatorsOnly => (StatusCode::FORBIDDEN, "operators-only", "For operators only"),
             Problem::NoRoute => (StatusCode::NOT_FOUND, "no-route", "No such path"),
+            Problem::Conflict(_) => (StatusCode::CONFLICT, "conflict", "The record does not allow it"),
             Problem::KeyReused => (StatusCode::CONFLICT, "key-reused", "The key stands for another request"),
             Problem::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
             Problem::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "The body is not JSON"),
@@ -60,7 +66,8 @@ impl Problem {
         match self {
             Problem::Invalid(invalid) => &invalid.field,
             Problem::Unauthorised { header, .. } => header,
-            Problem::NoRoute => "path",
+            Problem::OperatorsOnly => "X-API-Key",
+            Problem::NoRoute | Problem::Conflict(_) => "path",
             Problem::KeyReused => "Idempotency-Key",
             Problem::TooLarge { .. } => "body",
             Problem::NotJson => "Content-Type",
@@ -72,6 +79,8 @@ impl Problem {
         match self {
             Problem::Invalid(invalid) => invalid.to_string(),
             Problem::Unauthorised { detail, .. } => (*detail).to_owned(),
+            Problem::OperatorsOnly => "This key is not an operator's".to_owned(),
+            Problem::Conflict(detail) => (*detail).to_owned(),
             Problem::NoRoute => "There is nothing at this path".to_owned(),
             Problem::KeyReused => {
                 "This Idempotency-Key was used for a different message within the last 24 hours".to_owned()

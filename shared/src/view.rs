@@ -1,8 +1,9 @@
-//! A message as callers read it: the stored state is shown as its two public views.
+//! Messages and batches as callers read them: a message's stored state is shown as its two public views.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::batch::{Batch, BatchState};
 use crate::id::{BatchId, MessageId};
 use crate::message::{Message, Originator, Recipient, Text};
 use crate::segment::Encoding;
@@ -50,6 +51,48 @@ impl<'a> View<'a> {
             provider: message.provider.as_deref(),
             created_at: message.id.created_at(),
             updated_at: message.updated_at,
+        }
+    }
+}
+
+/// The JSON document of one batch.
+#[derive(Serialize)]
+pub struct BatchView<'a> {
+    id: BatchId,
+    provider: &'a str,
+    state: BatchState,
+    messages: usize,
+    members: &'a [MessageId],
+    refused: &'a [MessageId],
+    attempts: u32,
+    /// An attempt went unanswered.
+    ambiguous: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<&'a str>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl<'a> BatchView<'a> {
+    pub fn of(batch: &'a Batch) -> Self {
+        Self {
+            id: batch.id,
+            provider: &batch.provider,
+            state: batch.state,
+            messages: batch.members.len(),
+            members: &batch.members,
+            refused: &batch.refused,
+            attempts: batch.attempts,
+            ambiguous: batch.ambiguous,
+            http_status: batch.http_status,
+            request_id: batch.request_id.as_deref(),
+            last_error: batch.last_error.as_deref(),
+            created_at: batch.id.created_at(),
+            updated_at: batch.updated_at,
         }
     }
 }

@@ -1,6 +1,7 @@
-//! GET /messages, /messages/{id} and /health: reads the record, and only reads.
+//! GET /messages, /batches, one of either, and /health: reads the record, and only reads.
 
 mod listing;
+mod paging;
 
 use aws_config::SdkConfig;
 use jiff::Timestamp;
@@ -14,13 +15,17 @@ use shared::auth::Clients;
 use shared::clock;
 use shared::config::{Refused, Source};
 use shared::http::{self, Problem};
-use shared::id::{MessageId, NotAnId};
+use shared::id::{BatchId, MessageId, NotAnId};
 use shared::message::{Invalid, Message};
+use shared::provider::Provider;
+use shared::record::batch_list::BatchPage;
+use shared::record::batches::Batches;
 use shared::record::messages::Messages;
 use shared::record::range::{Order, Range, Step, start_of};
-use shared::view::View;
+use shared::view::{BatchView, View};
 
-use listing::Listing;
+use listing::{OfBatches, OfMessages};
+use paging::{cursor, link};
 
 /// Pages that one listing reads, 16 for each day it looks at: it ends well within the function's time, and
 /// the next one goes on from there.
@@ -29,13 +34,21 @@ const PAGES_MAX: usize = 1_600;
 pub struct App {
     clients: Clients,
     messages: Messages,
+    batches: Batches,
+    provider: Provider,
     /// Nothing was recorded before this moment.
     since: Timestamp,
 }
 
 #[derive(Serialize)]
-struct Page<'a> {
+struct MessagesPage<'a> {
     messages: Vec<View<'a>>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct BatchesPage<'a> {
+    batches: Vec<BatchView<'a>>,
     next_cursor: Option<String>,
 }
 
@@ -44,6 +57,8 @@ impl App {
         Ok(Self {
             clients: Clients::read(source)?,
             messages: Messages::new(aws, source.text("MESSAGES_TABLE")?),
+            batches: Batches::new(aws, source.text("BATCHES_TABLE")?),
+            provider: source.provider()?,
             since: start_of(source.value::<Date>("RECORD_SINCE")?),
         })
     }
@@ -54,6 +69,8 @@ impl App {
             (&Method::GET, ["health"]) => Ok(http::json(StatusCode::OK, &json!({"status": "ok"}))),
             (&Method::GET, ["messages"]) => self.get_messages(&request).await,
             (&Method::GET, ["messages", id]) => self.get_message(&request, id).await,
+            (&Method::GET, ["batches"]) => self.get_batches(&request).await,
+            (&Method::GET, ["batches", id]) => self.get_batch(&request, id).await,
             _ => Err(Problem::NoRoute),
         };
         Ok(answer.unwrap_or_else(|problem| problem.response()))
@@ -78,25 +95,57 @@ impl App {
     async fn get_messages(&self, request: &Request) -> Result<Response<Body>, Problem> {
         let client = self.clients.identify(request.headers())?;
         let parameters = request.query_string_parameters();
-        let listing = Listing::parse(parameters.iter())?;
-        let (from, to) = listing.bounds(self.since, clock::now());
+        let listing = OfMessages::parse(parameters.iter())?;
+        let (from, to) = listing.paging.bounds(self.since, clock::now());
         let filter = listing.filter(client)?;
         let range = self.messages.range(Order::NewestFirst, from, to, filter, listing.page_size(), PAGES_MAX);
-        let (messages, next) = read(range, listing.limit).await?;
+        let (messages, behind) = read(range, listing.paging.limit).await?;
 
-        let next_cursor = next.map(listing::cursor);
-        let link = next_cursor.as_ref().map(|cursor| listing::link(parameters.iter(), cursor));
-        let page = Page { messages: messages.iter().map(View::of).collect(), next_cursor };
-        let mut response = http::json(StatusCode::OK, &page);
-        let link = link.and_then(|link| HeaderValue::from_str(&link).ok());
-        response.headers_mut().extend(link.map(|link| (LINK, link)));
-        Ok(response)
+        let next_cursor = behind.map(cursor);
+        let page = MessagesPage { messages: messages.iter().map(View::of).collect(), next_cursor: next_cursor.clone() };
+        Ok(linked(http::json(StatusCode::OK, &page), request, next_cursor))
+    }
+
+    async fn get_batch(&self, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
+        self.clients.identify_operator(request.headers())?;
+        let found = match id.parse::<BatchId>() {
+            Ok(id) => self.batches.get(&self.provider.name, id).await?,
+            Err(NotAnId::Foreign) => None,
+            Err(error @ NotAnId::Malformed) => return Err(Invalid::new("id", id, &error.to_string()).into()),
+        };
+        match found {
+            Some(batch) => Ok(http::json(StatusCode::OK, &BatchView::of(&batch))),
+            None => Ok(http::json(StatusCode::NOT_FOUND, &json!({"id": id, "state": "NOT_FOUND"}))),
+        }
+    }
+
+    async fn get_batches(&self, request: &Request) -> Result<Response<Body>, Problem> {
+        self.clients.identify_operator(request.headers())?;
+        let parameters = request.query_string_parameters();
+        let OfBatches { paging, state } = OfBatches::parse(parameters.iter())?;
+        let (from, to) = paging.bounds(self.since, clock::now());
+        let BatchPage { batches, behind } =
+            self.batches.list(&self.provider.name, from, to, state, paging.limit).await?;
+
+        let next_cursor = behind.map(cursor);
+        let page =
+            BatchesPage { batches: batches.iter().map(BatchView::of).collect(), next_cursor: next_cursor.clone() };
+        Ok(linked(http::json(StatusCode::OK, &page), request, next_cursor))
     }
 
     /// Opens the connection before the first call needs it; what fails here fails there again, and is told there.
     pub async fn warm_up(&self) {
         self.messages.warm_up().await;
     }
+}
+
+/// The page with a Link to the next one, if there is one.
+fn linked(mut page: Response<Body>, request: &Request, next_cursor: Option<String>) -> Response<Body> {
+    let parameters = request.query_string_parameters();
+    let link = next_cursor.map(|cursor| link(request.raw_http_path(), parameters.iter(), &cursor));
+    let link = link.and_then(|link| HeaderValue::from_str(&link).ok());
+    page.headers_mut().extend(link.map(|link| (LINK, link)));
+    page
 }
 
 /// Reads one page, and the id behind which the next one begins, if anything may be there.

@@ -1,8 +1,11 @@
-//! POST /messages/delivery_status: takes the provider's reports into the record.
+//! POST /messages/delivery_status: takes the provider's reports into the record; and an operator's word on a
+//! batch that no report settles.
 //!
 //! Every update stands for itself. A report about a message whose batch is not settled proves that the
 //! provider got the batch, so the batch is settled first: if that fails, the provider repeats the call
 //! and nothing has been lost.
+
+mod resolution;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,6 +13,7 @@ use aws_config::SdkConfig;
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use serde::Serialize;
+use shared::auth::Clients;
 use shared::batch::{Answer, BatchState, Outcome};
 use shared::clock;
 use shared::config::{Refused, Source};
@@ -17,6 +21,7 @@ use shared::courier::confirm_members;
 use shared::http::{Problem, json, json_body};
 use shared::id::{BatchId, MessageId};
 use shared::message::Message;
+use shared::provider::Provider;
 use shared::record::RecordError;
 use shared::record::batches::Batches;
 use shared::record::messages::Messages;
@@ -32,6 +37,8 @@ const ROUNDS_MAX: usize = 5;
 
 pub struct App {
     secrets: Secrets,
+    clients: Clients,
+    provider: Provider,
     messages: Messages,
     batches: Batches,
 }
@@ -71,14 +78,18 @@ impl App {
     pub fn read<F: Fn(&str) -> Option<String>>(source: &Source<F>, aws: &SdkConfig) -> Result<Self, Refused> {
         Ok(Self {
             secrets: Secrets::read(source)?,
+            clients: Clients::read(source)?,
+            provider: source.provider()?,
             messages: Messages::new(aws, source.text("MESSAGES_TABLE")?),
             batches: Batches::new(aws, source.text("BATCHES_TABLE")?),
         })
     }
 
     pub async fn handle(&self, request: Request) -> Result<Response<Body>, Error> {
-        let answer = match (request.method(), request.raw_http_path()) {
-            (&Method::POST, "/messages/delivery_status") => self.post_delivery_status(&request).await,
+        let path: Vec<_> = request.raw_http_path().split('/').skip(1).collect();
+        let answer = match (request.method(), &path[..]) {
+            (&Method::POST, ["messages", "delivery_status"]) => self.post_delivery_status(&request).await,
+            (&Method::POST, ["batches", id, "resolution"]) => self.post_resolution(&request, id).await,
             _ => Err(Problem::NoRoute),
         };
         Ok(answer.unwrap_or_else(|problem| problem.response()))

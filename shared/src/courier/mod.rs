@@ -218,7 +218,7 @@ fn report(batch: &Batch, members: &[Message], tried: &attempts::Tried, begun: Ti
     let now = clock::now();
     let outcome = match tried.outcome {
         Outcome::Confirmed { .. } => "CONFIRMED",
-        Outcome::Rejected { .. } => "REJECTED",
+        Outcome::Rejected { .. } | Outcome::Disproved => "REJECTED",
         Outcome::Unknown => "UNKNOWN",
     };
     let waited = members.first().map(|oldest| begun.duration_since(oldest.id.created_at()).as_millis());

@@ -28,7 +28,7 @@ impl Courier {
         if self.reach(None, turn).await.is_none() || !self.remembers(batch.id, clock::now()) {
             return Ok(batch);
         }
-        let mine = Batch { owner: turn.owner.clone(), ..batch };
+        let mine = Batch { owner: turn.owner.clone(), deadline: turn.deadline, ..batch };
         let Intent::Written = self.batches.again(&mine, mine.attempts, true, clock::now()).await? else {
             return Ok(mine);
         };

@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::{SignedDuration, Timestamp};
 
+use super::settlement::settlement;
 use super::{
     Item, RETENTION_DAYS, RecordError, attribute, expires_at, from_item, millisecond, text, to_item, unavailable,
 };
@@ -26,8 +27,8 @@ pub enum Intent {
 
 #[derive(Clone)]
 pub struct Batches {
-    client: Client,
-    table: String,
+    pub(super) client: Client,
+    pub(super) table: String,
 }
 
 impl Batches {
@@ -88,8 +89,8 @@ impl Batches {
         written(put.send().await)
     }
 
-    /// W4: counts one more attempt, after attempt number `attempts`, before it is made. With a `keyed`
-    /// provider that may be an attempt at a batch whose fate is unknown.
+    /// W4: counts one more attempt by the batch's owner, after attempt number `attempts`, before it is made. With a
+    /// `keyed` provider that may be an attempt at a batch whose fate is unknown.
     pub async fn again(
         &self,
         batch: &Batch,
@@ -101,11 +102,13 @@ impl Batches {
         let condition = format!("(#attempts = :known AND {open}) OR (#owner = :me AND #attempts = :next)");
         let update = self
             .update(&batch.provider, batch.id, now)
-            .update_expression("SET #attempts = :next, #owner = :me, #updated_at = :now")
+            .update_expression("SET #attempts = :next, #owner = :me, #deadline = :deadline, #updated_at = :now")
             .condition_expression(condition)
             .expression_attribute_names("#attempts", "attempts")
             .expression_attribute_names("#owner", "owner")
+            .expression_attribute_names("#deadline", "deadline")
             .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":deadline", millisecond(batch.deadline))
             .expression_attribute_values(":known", number(attempts))
             .expression_attribute_values(":next", number(attempts + 1))
             .expression_attribute_values(":me", text(&batch.owner))
@@ -168,77 +171,6 @@ impl Batches {
             .expression_attribute_values(":now", millisecond(now))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
-}
-
-/// The update and the condition of each outcome.
-fn settlement(
-    update: UpdateItemFluentBuilder,
-    outcome: &Outcome,
-    answer: &Answer,
-) -> Result<UpdateItemFluentBuilder, RecordError> {
-    let mut set = vec!["#state = :to", "#updated_at = :now"];
-    let mut update = update
-        .expression_attribute_names("#state", "state")
-        .expression_attribute_values(":started", attribute(BatchState::Started)?)
-        .expression_attribute_values(":unknown", attribute(BatchState::Unknown)?);
-    let (to, condition) = match outcome {
-        Outcome::Confirmed { request_id, refused } => {
-            if let Some(request_id) = request_id {
-                set.push("#request_id = :request_id");
-                update = update
-                    .expression_attribute_names("#request_id", "request_id")
-                    .expression_attribute_values(":request_id", text(request_id));
-            }
-            if !refused.is_empty() {
-                set.push("#refused = :refused");
-                update = update
-                    .expression_attribute_names("#refused", "refused")
-                    .expression_attribute_values(":refused", attribute(refused)?);
-            }
-            (BatchState::Confirmed, "#state IN (:started, :unknown, :to)")
-        }
-        Outcome::Rejected { attempts } => {
-            update = update
-                .expression_attribute_names("#attempts", "attempts")
-                .expression_attribute_names("#ambiguous", "ambiguous")
-                .expression_attribute_values(":mine", number(*attempts))
-                .expression_attribute_values(":false", AttributeValue::Bool(false));
-            (
-                BatchState::Rejected,
-                "(#state IN (:started, :unknown) AND #attempts = :mine AND #ambiguous = :false) OR #state = :to",
-            )
-        }
-        Outcome::Unknown => {
-            set.push("#ambiguous = :true");
-            update = update
-                .expression_attribute_names("#ambiguous", "ambiguous")
-                .expression_attribute_values(":true", AttributeValue::Bool(true));
-            (BatchState::Unknown, "#state IN (:started, :unknown)")
-        }
-    };
-    if let Some(status) = answer.http_status {
-        set.push("#http_status = :http_status");
-        update = update
-            .expression_attribute_names("#http_status", "http_status")
-            .expression_attribute_values(":http_status", number(status.into()));
-    }
-    if let Some(error) = &answer.error {
-        set.push("#last_error = :last_error");
-        update = update
-            .expression_attribute_names("#last_error", "last_error")
-            .expression_attribute_values(":last_error", text(error));
-    }
-    // An unknown batch stays open: there is something to find out.
-    let (remove, update) = match outcome {
-        Outcome::Confirmed { .. } | Outcome::Rejected { .. } => {
-            (" REMOVE #open", update.expression_attribute_names("#open", "open"))
-        }
-        Outcome::Unknown => ("", update),
-    };
-    Ok(update
-        .update_expression(format!("SET {}{remove}", set.join(", ")))
-        .condition_expression(condition)
-        .expression_attribute_values(":to", attribute(to)?))
 }
 
 fn written<T>(result: Result<T, SdkError<PutItemError>>) -> Result<Intent, RecordError> {

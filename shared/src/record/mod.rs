@@ -5,11 +5,13 @@
 //! recognises its own write. All attribute names are aliased: `state`, `owner`, `name` and more are
 //! reserved words. There is no transaction, no index on state, no Scan and no DeleteItem.
 
+pub mod batch_list;
 pub mod batches;
 pub mod idempotency;
 pub mod messages;
 pub mod moves;
 pub mod range;
+mod settlement;
 pub mod slots;
 
 use std::collections::HashMap;

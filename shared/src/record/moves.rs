@@ -78,6 +78,13 @@ impl Move {
         Self { frees: true, ..release }
     }
 
+    /// An operator's word that the batch was not sent: it goes out with another batch.
+    pub fn requeue(id: MessageId, batch: BatchId, now: Timestamp) -> Self {
+        let mut requeue = Self::release(id, batch, now);
+        requeue.from.push(State::Unconfirmed);
+        requeue
+    }
+
     /// W11: too late to be sent.
     pub fn expire(id: MessageId, now: Timestamp) -> Result<Self, RecordError> {
         let mut expire = Self::to(State::NotSent, id, now);

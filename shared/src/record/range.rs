@@ -15,7 +15,7 @@ use jiff::{Timestamp, ToSpan};
 
 use super::messages::Messages;
 use super::{Item, RecordError, from_item, text, unavailable};
-use crate::id::{MessageId, SHARDS, day_shard};
+use crate::id::{Id, MessageId, SHARDS, day_shard};
 use crate::message::Message;
 
 /// Items that one query reads at most.
@@ -255,9 +255,9 @@ fn lanes() -> Vec<Lane> {
     (0..SHARDS).map(|shard| Lane { shard, ..Lane::default() }).collect()
 }
 
-/// The smallest and the largest id that a moment can have.
-pub fn bounds(from: Timestamp, to: Timestamp) -> (MessageId, MessageId) {
-    (MessageId::first_of(from), MessageId::new(to, [0xff; 10]))
+/// The smallest and the largest id that two moments can have.
+pub fn bounds<Kind>(from: Timestamp, to: Timestamp) -> (Id<Kind>, Id<Kind>) {
+    (Id::first_of(from), Id::new(to, [0xff; 10]))
 }
 
 /// Midnight (UTC) at which a day begins.

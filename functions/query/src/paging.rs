@@ -1,0 +1,97 @@
+//! What all listings have in common: newest first, a page at a time, between two moments.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use shared::id::Id;
+use shared::message::Invalid;
+use shared::record::range::bounds;
+
+const LIMIT_DEFAULT: usize = 100;
+const LIMIT_MAX: usize = 1_000;
+/// A sender's clock may run ahead of ours by this much.
+const SKEW_MAX_S: i64 = 300;
+/// What a cursor begins with, so that an old one is told apart should its form ever change.
+const CURSOR_FORM: &str = "1.";
+
+/// Which page of a listing.
+pub(crate) struct Paging<Kind> {
+    pub(crate) limit: usize,
+    behind: Option<Id<Kind>>,
+    created_from: Option<Timestamp>,
+    created_to: Option<Timestamp>,
+}
+
+impl<Kind> Paging<Kind> {
+    pub(crate) fn new() -> Self {
+        Self { limit: LIMIT_DEFAULT, behind: None, created_from: None, created_to: None }
+    }
+
+    /// Takes a parameter, if it is about pages; refuses it, if no listing has it.
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), Invalid> {
+        let invalid = |rule: &str| Invalid::new(name, value, rule);
+        match name {
+            "limit" => {
+                let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+                self.limit = limit.ok_or_else(|| invalid(&format!("Must be 1 to {LIMIT_MAX}")))?;
+            }
+            "cursor" => {
+                self.behind = Some(place(value).ok_or_else(|| invalid("Must be a next_cursor of an earlier page"))?);
+            }
+            "created_from" => {
+                self.created_from = Some(value.parse().map_err(|_| invalid("Must be an RFC 3339 time"))?);
+            }
+            "created_to" => self.created_to = Some(value.parse().map_err(|_| invalid("Must be an RFC 3339 time"))?),
+            _ => return Err(invalid("Is not a parameter of this path")),
+        }
+        Ok(())
+    }
+
+    /// The ids that the page lies between, both included.
+    pub(crate) fn bounds(&self, since: Timestamp, now: Timestamp) -> (Id<Kind>, Id<Kind>) {
+        let ahead = now + SignedDuration::from_secs(SKEW_MAX_S);
+        let from = self.created_from.map_or(since, |from| from.max(since));
+        let (from, to) = bounds(from, self.created_to.map_or(ahead, |to| to.min(ahead)));
+        (from, self.behind.map_or(to, |behind| to.min(behind.before())))
+    }
+}
+
+/// A name of an enum as it is written in JSON.
+pub(crate) fn word<T: DeserializeOwned>(value: &str) -> Option<T> {
+    serde_json::from_value(Value::from(value)).ok()
+}
+
+/// The cursor of the page behind this id.
+pub(crate) fn cursor<Kind>(behind: Id<Kind>) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{CURSOR_FORM}{behind}"))
+}
+
+fn place<Kind>(cursor: &str) -> Option<Id<Kind>> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    text.strip_prefix(CURSOR_FORM)?.parse().ok()
+}
+
+/// The Link header to the next page: the same parameters, but for the cursor.
+pub(crate) fn link<'a>(path: &str, parameters: impl Iterator<Item = (&'a str, &'a str)>, cursor: &str) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(parameters.filter(|(name, _)| *name != "cursor"));
+    query.append_pair("cursor", cursor);
+    format!("<{path}?{}>; rel=\"next\"", query.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::id::MessageId;
+
+    use super::*;
+
+    #[test]
+    fn a_cursor_names_its_place_and_a_link_keeps_the_parameters() {
+        let id: MessageId = "0192f5f0-7a4b-7c3d-8e9f-0a1b2c3d4e57".parse().unwrap();
+        assert_eq!(place(&cursor(id)), Some(id));
+        let link = link("/messages", [("reference", "a b&c"), ("cursor", "old")].into_iter(), "new");
+        assert_eq!(link, "</messages?reference=a+b%26c&cursor=new>; rel=\"next\"");
+    }
+}
