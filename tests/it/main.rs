@@ -7,6 +7,7 @@ mod events;
 mod faults;
 mod front_door;
 mod listing;
+mod operators;
 mod path;
 mod seeds;
 mod support;

@@ -31,6 +31,8 @@ pub struct Settings {
     pub mischief: Option<Mischief>,
     /// How long a bell is gone when its dispatcher failed; the template's minutes if not given.
     pub visibility_timeout_s: Option<u64>,
+    /// How often a bell is received before it is dead; the template's if not given.
+    pub receives_max: Option<u64>,
     /// How long a dispatcher may work; the template's minute if not given.
     pub dispatch_timeout_s: Option<u64>,
     /// How long a sweep may work, likewise.
@@ -50,6 +52,7 @@ impl Default for Settings {
             fastsmsing: fastsmsing::Options::default(),
             mischief: None,
             visibility_timeout_s: None,
+            receives_max: None,
             dispatch_timeout_s: None,
             sweep_timeout_s: None,
             port: None,
@@ -94,6 +97,7 @@ impl Scene {
             functions: settings.functions,
             mischief: settings.mischief,
             visibility_timeout_s: settings.visibility_timeout_s,
+            receives_max: settings.receives_max,
             timeouts_s: timeouts_s(&settings),
             port: settings.port,
         })
@@ -219,6 +223,13 @@ impl Caller {
         let id = answer["id"].as_str().context("an answer has an id")?.to_owned();
         self.told.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
         Ok(id)
+    }
+
+    /// POST any path; the status and the document.
+    pub async fn post_to(&self, path: &str, body: &Value) -> Result<(StatusCode, Value)> {
+        let request = self.http.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key).json(body);
+        let response = request.send().await?;
+        Ok((response.status(), response.json().await?))
     }
 
     /// GET any path; the status and the document.

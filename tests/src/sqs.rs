@@ -17,6 +17,7 @@ use rustack_sqs_http::response::error_to_response;
 use rustack_sqs_http::router::resolve_operation;
 use rustack_sqs_model::input::{
     CreateQueueInput, DeleteMessageBatchInput, GetQueueAttributesInput, PurgeQueueInput, ReceiveMessageInput,
+    SendMessageInput,
 };
 use rustack_sqs_model::types::{DeleteMessageBatchRequestEntry, Message};
 use tokio::net::TcpListener;
@@ -92,6 +93,23 @@ impl Sqs {
     pub async fn purge(&self, queue: &str) -> Result<()> {
         self.queues.purge_queue(PurgeQueueInput { queue_url: self.queue_url(queue) }).await?;
         Ok(())
+    }
+
+    /// Puts everything that is in one queue into another, as AWS's redrive does; tells how much that was.
+    pub async fn redrive(&self, from: &str, to: &str) -> Result<usize> {
+        let mut moved = 0;
+        loop {
+            let messages = self.receive(from, BATCH_MAX, 0).await?;
+            if messages.is_empty() {
+                return Ok(moved);
+            }
+            moved += messages.len();
+            for message in &messages {
+                let (queue_url, message_body) = (self.queue_url(to), message.body.clone().unwrap_or_default());
+                self.queues.send_message(SendMessageInput { queue_url, message_body, ..Default::default() }).await?;
+            }
+            self.delete(from, messages.into_iter().filter_map(|message| message.receipt_handle).collect()).await?;
+        }
     }
 
     /// Never drop this future while it waits: what it would have received is then in flight with nobody.

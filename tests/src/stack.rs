@@ -38,6 +38,8 @@ pub struct Options {
     pub mischief: Option<Mischief>,
     /// Instead of the template's, for tests that cannot wait so long until a dead consumer's messages come back.
     pub visibility_timeout_s: Option<u64>,
+    /// How often a message is received before it is dead, in place of the template's.
+    pub receives_max: Option<u64>,
     /// Of functions, by binary, in place of the template's.
     pub timeouts_s: BTreeMap<String, u64>,
     /// Of the front door; any free one if not given.
@@ -52,6 +54,7 @@ impl Default for Options {
             functions: true,
             mischief: None,
             visibility_timeout_s: None,
+            receives_max: None,
             timeouts_s: BTreeMap::new(),
             port: None,
         }
@@ -87,6 +90,9 @@ impl Stack {
         let mut plan = Plan::read(&template, &given).context("template.yaml")?;
         if let Some(timeout_s) = options.visibility_timeout_s {
             plan.queues.iter_mut().for_each(|queue| queue.set_visibility_timeout(timeout_s));
+        }
+        if let Some(receives_max) = options.receives_max {
+            plan.queues.iter_mut().for_each(|queue| queue.set_receives_max(receives_max));
         }
         for function in &mut plan.functions {
             function.timeout_s = options.timeouts_s.get(&function.binary).copied().unwrap_or(function.timeout_s);

@@ -60,6 +60,15 @@ impl Queue {
         timeout.unwrap_or(VISIBILITY_TIMEOUT_S)
     }
 
+    /// How often a message is received before it is dead; for a queue that has another for such messages.
+    pub fn set_receives_max(&mut self, receives_max: u64) {
+        let Some(text) = self.attributes.get_mut("RedrivePolicy") else { return };
+        if let Ok(mut policy) = serde_json::from_str::<Value>(text) {
+            policy["maxReceiveCount"] = receives_max.into();
+            *text = policy.to_string();
+        }
+    }
+
     pub fn set_visibility_timeout(&mut self, timeout_s: u64) {
         self.attributes.insert(VISIBILITY_TIMEOUT.to_owned(), timeout_s.to_string());
     }
