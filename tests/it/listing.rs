@@ -35,6 +35,18 @@ async fn pages_of_seven_hold_every_older_message_exactly_once_while_more_arrive(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_that_has_looked_far_enough_pauses_and_the_next_one_goes_on() {
+    let scene = scene(Settings { record_days: 220, ..Settings::default() }).await;
+    let id = scene.shop().send(&message(1)).await.unwrap();
+    let (_, page) = scene.shop().get("/messages").await.unwrap();
+    assert_eq!(page["messages"][0]["id"], id, "what was found is told at once");
+    assert!(page["next_cursor"].is_string(), "and there are days left to look at: {page}");
+    let listed = scene.shop().list(10).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    scene.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_sees_its_own_messages_and_an_operator_all() {
     let scene = scene(Settings::default()).await;
     let of_shop = scene.shop().send(&message(1)).await.unwrap();

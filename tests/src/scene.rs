@@ -33,6 +33,8 @@ pub struct Settings {
     pub visibility_timeout_s: Option<u64>,
     /// How often a bell is received before it is dead; the template's if not given.
     pub receives_max: Option<u64>,
+    /// How many days ago the record begins.
+    pub record_days: i64,
     /// How long a dispatcher may work; the template's minute if not given.
     pub dispatch_timeout_s: Option<u64>,
     /// How long a sweep may work, likewise.
@@ -53,6 +55,7 @@ impl Default for Settings {
             mischief: None,
             visibility_timeout_s: None,
             receives_max: None,
+            record_days: 1,
             dispatch_timeout_s: None,
             sweep_timeout_s: None,
             port: None,
@@ -287,13 +290,13 @@ fn parameters(settings: &Settings, fastsmsing: &FastSmsing, keys: &BTreeMap<&str
         "key_lifetime_s": settings.fastsmsing.key_lifetime_s,
         "timeout_ms": settings.timeout_ms,
     });
-    let yesterday = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24);
+    let since = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * settings.record_days);
     [
         ("Clients", Value::from_iter(clients).to_string()),
         ("Provider", provider.to_string()),
         ("BatchWindowS", settings.window_s.to_string()),
         ("AttemptsMax", settings.attempts_max.to_string()),
-        ("RecordSince", shared::id::utc_day(yesterday).to_string()),
+        ("RecordSince", shared::id::utc_day(since).to_string()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
