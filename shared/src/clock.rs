@@ -5,6 +5,9 @@ use uuid::Uuid;
 
 use crate::id::{BatchId, Id, MessageId};
 
+/// A sender's clock may run ahead of ours by this much: what it made is looked for that far ahead of now.
+pub const SKEW_MAX: SignedDuration = SignedDuration::from_mins(5);
+
 /// Now, to the millisecond that ids and the record hold.
 pub fn now() -> Timestamp {
     let now = Timestamp::now();
@@ -21,11 +24,6 @@ pub fn batch_id() -> BatchId {
     Id::new(now(), chance())
 }
 
-/// A name for this invocation, told apart from every other.
-pub fn owner() -> String {
-    batch_id().to_string()
-}
-
 /// Half of `time` and a random part of the other half, so that those who failed together don't return together.
 pub fn jittered(time: SignedDuration) -> SignedDuration {
     let [.., byte] = chance();
@@ -34,7 +32,8 @@ pub fn jittered(time: SignedDuration) -> SignedDuration {
 
 fn chance() -> [u8; 10] {
     let mut chance = [0; 10];
-    // The tail of a UUIDv7: 74 random bits and fixed ones, which `Id::new` overwrites.
+    // The tail of a UUIDv7: a counter that no two ids of this process share, random bits, and fixed ones that
+    // `Id::new` overwrites.
     chance.copy_from_slice(&Uuid::now_v7().as_bytes()[6..]);
     chance
 }

@@ -83,6 +83,9 @@ pub struct Message {
     pub provider: Option<String>,
     /// How often it was claimed.
     pub tries: u32,
+    /// How often a batch of it ended in an error answer of the provider, which counts against it.
+    #[serde(default)]
+    pub errors: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// The provider reported a message that the record says was not sent.
@@ -111,6 +114,7 @@ impl Message {
             batch_id: None,
             provider: None,
             tries: 0,
+            errors: 0,
             reason: None,
             contradicted: false,
             updated_at: now,
@@ -135,6 +139,19 @@ impl Request {
             Some(unknown) => Err(Invalid::new(unknown, "", "Is not a field of a message")),
             None => Ok(request),
         }
+    }
+}
+
+impl Request {
+    /// Its `valid_until` has passed: nobody may be promised it any more.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.valid_until.is_some_and(|at| at <= now)
+    }
+
+    /// What is wrong with an expired request.
+    pub fn expired(&self) -> Invalid {
+        let at = self.valid_until.map(|at| at.to_string()).unwrap_or_default();
+        Invalid::new("valid_until", &at, &validity_rule())
     }
 }
 
@@ -215,13 +232,14 @@ fn valid_until(value: &Value, now: Timestamp) -> Result<Option<Timestamp>, Inval
     }
     let latest = now.saturating_add(SignedDuration::from_secs(VALIDITY_MAX_S)).unwrap_or(now);
     match value.as_str().and_then(|text| text.parse::<Timestamp>().ok()) {
-        Some(at) if at > now && at <= latest => Ok(Some(at)),
-        _ => {
-            let hours = VALIDITY_MAX_S / 3600;
-            let rule = format!("Must be an RFC 3339 time in the future, at most {hours} hours ahead");
-            Err(Invalid::of_value("valid_until", value, &rule))
-        }
+        // To the millisecond, as the record keeps it.
+        Some(at) if at <= latest => Ok(Timestamp::from_millisecond(at.as_millisecond()).ok()),
+        _ => Err(Invalid::of_value("valid_until", value, &validity_rule())),
     }
+}
+
+fn validity_rule() -> String {
+    format!("Must be an RFC 3339 time in the future, at most {} hours ahead", VALIDITY_MAX_S / 3600)
 }
 
 impl Invalid {
@@ -306,8 +324,10 @@ mod tests {
     fn a_time_without_a_future_is_refused() {
         let with =
             |at: &str| json!({"originator": "MB", "message": "x", "recipient": "4915112345678", "valid_until": at});
-        assert!(parse(with("2026-11-21T12:00:01Z")).is_ok());
-        for bad in ["2026-11-21T12:00:00Z", "2026-11-25T12:00:00Z", "tomorrow", "2026-11-21T13:00:00"] {
+        let expired = |at: &str| parse(with(at)).unwrap().is_expired(now());
+        assert!(!expired("2026-11-21T12:00:01Z") && expired("2026-11-21T12:00:00Z"));
+        assert_eq!(parse(with("2026-11-21T12:00:00Z")).unwrap().expired().field, "valid_until");
+        for bad in ["2026-11-25T12:00:00Z", "tomorrow", "2026-11-21T13:00:00"] {
             assert_eq!(field_of(with(bad)), "valid_until", "{bad}");
         }
     }

@@ -17,6 +17,8 @@ use crate::http::Problem;
 /// A call whose timestamp is further away than this may be a replay.
 const TOLERANCE_S: i64 = 5 * 60;
 const SECRETS_MAX: usize = 2;
+/// The specification's least length of a secret.
+const SECRET_BYTES_MIN: usize = 24;
 const KEY: &str = "WEBHOOK_SECRETS";
 
 /// The secrets that a report may be signed with.
@@ -27,7 +29,9 @@ impl Secrets {
     pub fn read<F: Fn(&str) -> Option<String>>(source: &Source<F>) -> Result<Self, Refused> {
         let secret = |text: &str| {
             let base64 = text.strip_prefix("whsec_").ok_or_else(|| refused(KEY, "a secret must begin with whsec_"))?;
-            STANDARD.decode(base64).map_err(|_| refused(KEY, "a secret must be base64 behind whsec_"))
+            let secret = STANDARD.decode(base64).ok().filter(|secret| secret.len() >= SECRET_BYTES_MIN);
+            let problem = format!("a secret must be base64 of {SECRET_BYTES_MIN} bytes or more behind whsec_");
+            secret.ok_or_else(|| refused(KEY, problem))
         };
         let secrets: Vec<_> = source.text(KEY)?.split_whitespace().map(secret).collect::<Result<_, _>>()?;
         match secrets.len() {
@@ -90,17 +94,18 @@ mod tests {
 
     // The example that the specification's own libraries are tested with.
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const OTHER: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
 
     #[test]
     fn the_published_example_is_taken() {
         verify(SECRET, SIGNATURE, 1_614_265_330).unwrap();
-        verify(&format!("whsec_AAAA {SECRET}"), &format!("v1,AAAA {SIGNATURE}"), 1_614_265_330).unwrap();
+        verify(&format!("{OTHER} {SECRET}"), &format!("v1,AAAA {SIGNATURE}"), 1_614_265_330).unwrap();
     }
 
     #[test]
     fn another_secret_another_signature_and_another_time_are_not() {
-        assert!(verify("whsec_AAAA", SIGNATURE, 1_614_265_330).is_err());
+        assert!(verify(OTHER, SIGNATURE, 1_614_265_330).is_err());
         assert!(verify(SECRET, "v1,AAAA", 1_614_265_330).is_err());
         assert!(verify(SECRET, &SIGNATURE.replace("v1,", "v2,"), 1_614_265_330).is_err());
         verify(SECRET, SIGNATURE, 1_614_265_630).unwrap();

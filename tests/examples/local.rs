@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a command line speaks to its standard output")]
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
@@ -11,9 +12,6 @@ use tests::demo::{self, Pace};
 use tests::scene::{Scene, Settings};
 use tokio::signal::ctrl_c;
 use tokio::sync::broadcast::error::RecvError;
-
-/// Where `cargo lambda watch` is told to listen, and FastSMSing reports to.
-const WATCH_PORT: u16 = 9100;
 
 /// Runs the SMS proxy on this machine: the functions that would be deployed, DynamoDB, SQS, API Gateway, and a
 /// simulated FastSMSing. Everything is in memory and ends with Ctrl-C.
@@ -24,7 +22,7 @@ struct Arguments {
     command: Option<Command>,
     #[command(flatten)]
     deployment: Deployment,
-    /// Port of the front door
+    /// Port of the front door, or with --no-functions the one that `cargo lambda watch` shall have
     #[arg(long, default_value_t = 8080)]
     port: u16,
     /// Only the stores and the provider, for `cargo lambda watch`
@@ -88,7 +86,7 @@ async fn play(arguments: Arguments, mut settings: Settings) -> Result<()> {
             settings.functions = !arguments.no_functions;
             settings.port = Some(arguments.port);
             let scene = Scene::start(settings).await?.untold();
-            if arguments.no_functions { watch(&scene).await } else { serve(&scene).await }
+            if arguments.no_functions { watch(&scene, arguments.port).await } else { serve(&scene).await }
         }
     }
 }
@@ -109,10 +107,11 @@ async fn serve(scene: &Scene) -> Result<()> {
     println!(
         "The SMS proxy listens on {url}\nAPI key: {key}\n\n\
          curl -sS {url}/messages -H 'X-API-Key: {key}' -H 'Content-Type: application/json' \
-         -d '{{\"recipient\":31633450007,\"originator\":\"MB\",\"message\":\"This is a test message.\"}}'\n\
-         curl -sS '{url}/messages?limit=10' -H 'X-API-Key: {key}'\n\
-         curl -sS {url}/health\n\n\
-         A batch goes out after {} s, or with {} messages. Ctrl-C ends all of it.",
+         -d '{{\"recipient\":31633450007,\"originator\":\"MB\",\"message\":\"This is a test message.\"}}'; echo\n\
+         curl -sS '{url}/messages?limit=10' -H 'X-API-Key: {key}'; echo\n\
+         curl -sS {url}/health; echo\n\n\
+         A batch goes out with {1} messages, or when its oldest has waited {0} s and the bells a second or two to gather. \
+         Ctrl-C ends all of it.",
         scene.settings.window_s, scene.settings.batch_size
     );
     let mut lines = scene.stack.lines();
@@ -128,37 +127,38 @@ async fn serve(scene: &Scene) -> Result<()> {
 /// The dispatcher's statistics line, for a person.
 fn print_batch(line: &str) {
     let Ok(line) = serde_json::from_str::<Value>(line) else { return };
-    if line["event"] == "batch" {
+    if line["event"] == "batch" || line["event"] == "recovered" {
         let error = line["last_error"].as_str().map(|error| format!(", last error: {error}")).unwrap_or_default();
+        let waited = line["oldest_waited_ms"].as_i64().map(|ms| format!(", oldest waited {ms} ms")).unwrap_or_default();
         println!(
-            "batch {} {}: {} messages, {} attempts, oldest waited {} ms{error}",
+            "batch {} {}: {} messages, attempt {}{waited}{error}",
             line["batch_id"].as_str().unwrap_or_default(),
             line["outcome"].as_str().unwrap_or_default(),
             line["messages"],
             line["attempts"],
-            line["oldest_waited_ms"],
         );
     }
 }
 
 /// Prints what functions that somebody else runs need to know, and waits.
-async fn watch(scene: &Scene) -> Result<()> {
-    let file = std::env::current_dir()?.join("target").join("local.env");
+async fn watch(scene: &Scene, port: u16) -> Result<()> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/local.env");
     let environments = scene.stack.environments();
     // A key means the same in every function that has it, so one file serves them all.
     let lines: std::collections::BTreeMap<_, _> =
         environments.into_values().flatten().filter(|(name, _)| !name.starts_with("AWS_LAMBDA_")).collect();
     let text: String = lines.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
     std::fs::write(&file, text).with_context(|| format!("{} can't be written", file.display()))?;
-    let (host, port, key) = (Ipv4Addr::LOCALHOST, WATCH_PORT, &scene.shop().key);
+    let (host, key) = (Ipv4Addr::LOCALHOST, &scene.shop().key);
     scene.fastsmsing.point_at(&format!("http://{host}:{port}/messages/delivery_status"), scene.webhook_secret())?;
     println!(
         "The stores and FastSMSing are up. API key: {key}\n\n\
          cargo lambda watch -A {host} -P {port} --env-file target/local.env\n\
          curl -sS http://{host}:{port}/messages -H 'X-API-Key: {key}' -H 'Content-Type: application/json' \
          -d '{{\"recipient\":31633450007,\"originator\":\"MB\",\"message\":\"This is a test message.\"}}'\n\
-         cargo lambda invoke -A {host} -P {port} dispatch --data-file events/dispatch.json\n\n\
-         Nobody polls the queue here: dispatch runs when it is invoked. Ctrl-C ends all of it.",
+         cargo lambda invoke -A {host} -P {port} dispatch --data-ascii \
+         '{{\"Records\":[{{\"messageId\":\"1\",\"body\":\"{{\\\"ids\\\":[\\\"<the id of a message>\\\"]}}\"}}]}}'\n\n\
+         Nobody polls the queue here: dispatch runs when it is invoked, and sends what is due. Ctrl-C ends all of it.",
     );
     std::future::pending().await
 }

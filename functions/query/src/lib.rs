@@ -108,8 +108,10 @@ impl App {
 
     async fn get_batch(&self, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
         self.clients.identify_operator(request.headers())?;
+        let parameters = request.query_string_parameters();
+        let provider = parameters.first("provider").unwrap_or(&self.provider.name);
         let found = match id.parse::<BatchId>() {
-            Ok(id) => self.batches.get(&self.provider.name, id).await?,
+            Ok(id) => self.batches.get(provider, id).await?,
             Err(NotAnId::Foreign) => None,
             Err(error @ NotAnId::Malformed) => return Err(Invalid::new("id", id, &error.to_string()).into()),
         };
@@ -122,10 +124,10 @@ impl App {
     async fn get_batches(&self, request: &Request) -> Result<Response<Body>, Problem> {
         self.clients.identify_operator(request.headers())?;
         let parameters = request.query_string_parameters();
-        let OfBatches { paging, state } = OfBatches::parse(parameters.iter())?;
+        let OfBatches { paging, state, provider } = OfBatches::parse(parameters.iter())?;
+        let provider = provider.as_ref().unwrap_or(&self.provider.name);
         let (from, to) = paging.bounds(self.since, clock::now());
-        let BatchPage { batches, behind } =
-            self.batches.list(&self.provider.name, from, to, state, paging.limit).await?;
+        let BatchPage { batches, behind } = self.batches.list(provider, from, to, state, paging.limit).await?;
 
         let next_cursor = behind.map(cursor);
         let page =

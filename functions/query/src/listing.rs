@@ -5,11 +5,11 @@ use shared::auth::Client;
 use shared::batch::BatchState;
 use shared::id::{BatchId, OfBatch, OfMessage};
 use shared::message::{Invalid, Recipient};
-use shared::record::range::Filter;
+use shared::record::range::{Filter, PAGE_SIZE_MAX};
 use shared::record::{RecordError, state_values, text};
 use shared::state::{State, Status, Submission};
 
-use crate::paging::{Paging, word};
+use crate::paging::{Paging, once_each, word};
 
 /// A listing of messages.
 pub(crate) struct OfMessages {
@@ -25,6 +25,8 @@ pub(crate) struct OfMessages {
 pub(crate) struct OfBatches {
     pub(crate) paging: Paging<OfBatch>,
     pub(crate) state: Option<BatchState>,
+    /// Another than the one that is used now.
+    pub(crate) provider: Option<String>,
 }
 
 impl OfMessages {
@@ -32,7 +34,7 @@ impl OfMessages {
         let paging = Paging::new();
         let mut listing =
             Self { paging, status: None, submission: None, recipient: None, reference: None, batch_id: None };
-        for (name, value) in parameters {
+        for (name, value) in once_each(parameters)? {
             listing.set(name, value)?;
         }
         Ok(listing)
@@ -85,20 +87,28 @@ impl OfMessages {
     }
 
     /// Items a query reads at a time: a page of the listing, spread over the shards, with some to spare.
+    ///
+    /// With a filter, most of what is read may not be shown, so the pages are large.
     pub(crate) fn page_size(&self) -> usize {
-        self.paging.limit / 8 + 2
+        let filters = self.status.is_some()
+            || self.submission.is_some()
+            || self.recipient.is_some()
+            || self.reference.is_some()
+            || self.batch_id.is_some();
+        if filters { PAGE_SIZE_MAX } else { self.paging.limit / 8 + 2 }
     }
 }
 
 impl OfBatches {
     pub(crate) fn parse<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Self, Invalid> {
-        let mut listing = Self { paging: Paging::new(), state: None };
-        for (name, value) in parameters {
+        let mut listing = Self { paging: Paging::new(), state: None, provider: None };
+        for (name, value) in once_each(parameters)? {
             match name {
                 "state" => {
                     let rule = "Must be STARTED, CONFIRMED, REJECTED, UNKNOWN or TOMB";
                     listing.state = Some(word(value).ok_or_else(|| Invalid::new(name, value, rule))?);
                 }
+                "provider" => listing.provider = Some(value.to_owned()),
                 _ => listing.paging.set(name, value)?,
             }
         }
@@ -124,6 +134,8 @@ mod tests {
             ("created_to", ""),
             ("sort", "asc"),
         ];
+        let twice = [("status", "FAILED"), ("status", "DELIVERED")];
+        assert_eq!(OfMessages::parse(twice.into_iter()).err().unwrap().field, "status");
         for (name, value) in wrong {
             assert_eq!(OfMessages::parse([(name, value)].into_iter()).err().unwrap().field, name, "{value}");
         }

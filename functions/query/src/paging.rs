@@ -2,17 +2,16 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use shared::clock::SKEW_MAX;
 use shared::id::Id;
 use shared::message::Invalid;
 use shared::record::range::bounds;
 
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
-/// A sender's clock may run ahead of ours by this much.
-const SKEW_MAX_S: i64 = 300;
 /// What a cursor begins with, so that an old one is told apart should its form ever change.
 const CURSOR_FORM: &str = "1.";
 
@@ -40,10 +39,8 @@ impl<Kind> Paging<Kind> {
             "cursor" => {
                 self.behind = Some(place(value).ok_or_else(|| invalid("Must be a next_cursor of an earlier page"))?);
             }
-            "created_from" => {
-                self.created_from = Some(value.parse().map_err(|_| invalid("Must be an RFC 3339 time"))?);
-            }
-            "created_to" => self.created_to = Some(value.parse().map_err(|_| invalid("Must be an RFC 3339 time"))?),
+            "created_from" => self.created_from = Some(time(value).ok_or_else(|| invalid("Must be an RFC 3339 time"))?),
+            "created_to" => self.created_to = Some(time(value).ok_or_else(|| invalid("Must be an RFC 3339 time"))?),
             _ => return Err(invalid("Is not a parameter of this path")),
         }
         Ok(())
@@ -51,11 +48,30 @@ impl<Kind> Paging<Kind> {
 
     /// The ids that the page lies between, both included.
     pub(crate) fn bounds(&self, since: Timestamp, now: Timestamp) -> (Id<Kind>, Id<Kind>) {
-        let ahead = now + SignedDuration::from_secs(SKEW_MAX_S);
+        let ahead = now + SKEW_MAX;
         let from = self.created_from.map_or(since, |from| from.max(since));
         let (from, to) = bounds(from, self.created_to.map_or(ahead, |to| to.min(ahead)));
         (from, self.behind.map_or(to, |behind| to.min(behind.before())))
     }
+}
+
+/// The parameters, each of which may be given once.
+pub(crate) fn once_each<'a>(
+    parameters: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<Vec<(&'a str, &'a str)>, Invalid> {
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    for (name, value) in parameters {
+        if seen.iter().any(|(known, _)| *known == name) {
+            return Err(Invalid::new(name, value, "Must be given once"));
+        }
+        seen.push((name, value));
+    }
+    Ok(seen)
+}
+
+/// An RFC 3339 time; in a query string an unescaped '+' is a blank.
+fn time(value: &str) -> Option<Timestamp> {
+    value.replace(' ', "+").parse().ok()
 }
 
 /// A name of an enum as it is written in JSON.

@@ -22,6 +22,8 @@ use tracing::{info, warn};
 
 /// Ten segments in the most wasteful JSON there is.
 const BODY_BYTES_MAX: usize = 16 * 1024;
+/// The longest that recording a message may take, with all its retries, and some more.
+const RECORD_MAX_S: i64 = 10;
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 
@@ -61,22 +63,27 @@ impl App {
         let now = clock::now();
         let wanted = message::Request::parse(&json_body(request, BODY_BYTES_MAX)?, now)?;
 
-        let (id, replayed) = self.id_for(client, key, &wanted).await?;
+        let (id, is_known) = self.id_for(client, key, &wanted).await?;
+        if wanted.is_expired(now) {
+            // It may have been accepted in time, and this be the repeat of a call whose answer was lost.
+            let found = if is_known { self.messages.get(id).await? } else { None };
+            return found.map(|message| answer(&message, true)).ok_or_else(|| wanted.expired().into());
+        }
         let message = Message::accepted(id, &client.name, wanted, now);
-        let bell = self.bell(id, replayed);
-        let accepted = if bell.full {
-            // Whoever comes at once must find the message that fills the batch.
+        let bell = self.bell(id, is_known);
+        let accepted = if bell.full || self.plan.window.as_secs() < RECORD_MAX_S {
+            // Whoever comes at the sound of the bell must find the message.
             let accepted = self.messages.accept(&message).await?;
             self.ring(bell).await;
             accepted
         } else {
-            // The bell is delayed by far more than the record takes; if the record fails, it rings for nothing.
+            // The bell rings when the record has long answered; if that fails, it rings for nothing.
             let (accepted, ()) = tokio::join!(self.messages.accept(&message), self.ring(bell));
             accepted?
         };
-        let message = match accepted {
-            Accepted::New => message,
-            Accepted::Already(found) => *found,
+        let (message, replayed) = match accepted {
+            Accepted::New => (message, false),
+            Accepted::Already(found) => (*found, is_known),
         };
         info!(message_id = %message.id, client = client.name, segments = message.segments, replayed, "accepted");
         Ok(answer(&message, replayed))
@@ -100,8 +107,8 @@ impl App {
     }
 
     /// A bell for when the message is due, or for now if it fills a batch.
-    fn bell(&self, id: MessageId, replayed: bool) -> Bell {
-        let accepted = if replayed { 0 } else { self.accepted.fetch_add(1, Ordering::Relaxed) + 1 };
+    fn bell(&self, id: MessageId, is_known: bool) -> Bell {
+        let accepted = if is_known { 0 } else { self.accepted.fetch_add(1, Ordering::Relaxed) + 1 };
         Bell { ids: vec![id], full: accepted > 0 && accepted.is_multiple_of(self.plan.size) }
     }
 

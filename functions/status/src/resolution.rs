@@ -1,7 +1,7 @@
 //! POST /batches/{id}/resolution: an operator settles a batch that may or may not have been sent.
 
 use lambda_http::http::StatusCode;
-use lambda_http::{Body, Request, Response};
+use lambda_http::{Body, Request, RequestExt, Response};
 use serde_json::{Value, json};
 use shared::batch::{Answer, Batch, BatchState, Outcome};
 use shared::clock;
@@ -37,7 +37,9 @@ impl App {
             Err(NotAnId::Foreign) => return Ok(unknown(id)),
             Err(error @ NotAnId::Malformed) => return Err(Invalid::new("id", id, &error.to_string()).into()),
         };
-        let Some(batch) = self.batches.get(&self.provider.name, id).await? else {
+        let parameters = request.query_string_parameters();
+        let provider = parameters.first("provider").unwrap_or(&self.provider.name);
+        let Some(batch) = self.batches.get(provider, id).await? else {
             return Ok(unknown(&id.to_string()));
         };
         let (outcome, wanted) = match resolution {
@@ -52,7 +54,7 @@ impl App {
             return Err(Problem::Conflict("A request for this batch may still be under way; try again in a minute"));
         }
         let answer = Answer { http_status: None, error: Some(format!("resolved by {}", operator.name)) };
-        let settled = self.batches.settle(&self.provider.name, id, &outcome, &answer, clock::now()).await?;
+        let settled = self.batches.settle(provider, id, &outcome, &answer, clock::now()).await?;
         match settled {
             Some(batch) if batch.state == wanted => {
                 info!(event = "resolved", batch_id = %id, operator = operator.name, ?resolution, "resolved");

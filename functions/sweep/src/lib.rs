@@ -89,14 +89,15 @@ impl App {
 
     /// Batches without an outcome, also those whose messages have all been told.
     async fn sweep_batches(&self, since: Timestamp, turn: &Turn) -> Result<usize, RecordError> {
+        let provider = &self.courier.provider.name;
         let (mut from, mut recovered) = (BatchId::first_of(since), 0);
         while self.courier.has_time(turn) {
-            let page = self.courier.batches.open(&self.courier.provider.name, from, BATCHES_PAGE).await?;
+            let page = self.courier.batches.open(provider, from, BATCHES_PAGE).await?;
             for id in &page {
                 if !self.courier.has_time(turn) {
                     return Ok(recovered);
                 }
-                recovered += usize::from(self.courier.recover(*id, &[], turn).await?);
+                recovered += usize::from(self.courier.recover(provider, *id, &[], turn).await?);
             }
             match page.last() {
                 Some(last) if page.len() == BATCHES_PAGE => from = last.after(),

@@ -1,7 +1,5 @@
 //! Claiming: from what waits to what one batch holds.
 
-use jiff::SignedDuration;
-
 use super::{Courier, Turn};
 use crate::clock;
 use crate::id::{BatchId, MessageId};
@@ -16,8 +14,6 @@ use crate::state::State;
 const PAGE_SIZE: usize = 32;
 /// Pages that one round reads to find a batch.
 const PAGES_MAX: usize = 1_024;
-/// A sender's clock may run ahead of ours by this much.
-const SKEW_MAX_S: i64 = 300;
 
 /// What a batch got hold of.
 pub(super) struct Claimed {
@@ -92,7 +88,7 @@ impl Courier {
 
 /// The messages that wait, oldest first, from `from` on.
 fn waiting(messages: &Messages, from: MessageId) -> Result<Range, RecordError> {
-    let ahead = clock::now() + SignedDuration::from_secs(SKEW_MAX_S);
+    let ahead = clock::now() + clock::SKEW_MAX;
     let (_, to) = bounds(ahead, ahead);
     let filter = Filter::default().one_of("state", state_values(&[State::Accepted])?);
     Ok(messages.range(Order::OldestFirst, from, to, filter, PAGE_SIZE, PAGES_MAX))

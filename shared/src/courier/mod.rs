@@ -151,8 +151,7 @@ impl Courier {
         let begun = clock::now();
         let tried = self.attempt(&batch, &members, slot, turn).await;
         report(&batch, &members, &tried, begun);
-        let settled =
-            self.batches.settle(&batch.provider, batch.id, &tried.outcome, &tried.answer, clock::now()).await?;
+        let settled = self.settle(&batch, &tried).await?;
         let Some(settled) = settled else { return Ok((Round::Unsent, Vec::new())) };
         self.tell(&settled, &members, tried.fate).await;
         Ok(match settled.state {
@@ -165,18 +164,18 @@ impl Courier {
     /// The batch that the claimed messages make, as it is to be written down before it is sent.
     fn intent(&self, claimed: &Claimed, turn: &Turn) -> Batch {
         let members = claimed.members.iter().map(|message| message.id).collect();
-        self.batch(claimed.batch_id, BatchState::Started, members, turn)
+        self.batch(&self.provider.name, claimed.batch_id, BatchState::Started, members, turn)
     }
 
     /// What is written over a batch of which nothing is written yet, so that it never is.
-    fn tomb(&self, id: BatchId, turn: &Turn) -> Batch {
-        self.batch(id, BatchState::Tomb, Vec::new(), turn)
+    fn tomb(&self, provider: &str, id: BatchId, turn: &Turn) -> Batch {
+        self.batch(provider, id, BatchState::Tomb, Vec::new(), turn)
     }
 
-    fn batch(&self, id: BatchId, state: BatchState, members: Vec<MessageId>, turn: &Turn) -> Batch {
+    fn batch(&self, provider: &str, id: BatchId, state: BatchState, members: Vec<MessageId>, turn: &Turn) -> Batch {
         Batch {
             id,
-            provider: self.provider.name.clone(),
+            provider: provider.to_owned(),
             state,
             members,
             attempts: 1,

@@ -6,8 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Courier, Turn, confirm_members};
-use crate::batch::{Answer, BatchState, Outcome};
+use jiff::Timestamp;
+use tracing::info;
+
+use super::settle::confirm;
+use super::{Courier, Turn};
+use crate::batch::{Answer, Batch, BatchState, Outcome};
 use crate::clock;
 use crate::id::{BatchId, MessageId};
 use crate::message::Message;
@@ -17,29 +21,37 @@ use crate::record::batches::Intent;
 impl Courier {
     /// Takes up the batches that hold these messages, where they were left behind; returns how many.
     pub async fn recover_holders(&self, held: &[&Message], turn: &Turn) -> Result<usize, RecordError> {
-        let mut batches: BTreeMap<BatchId, Vec<MessageId>> = BTreeMap::new();
+        let mut batches: BTreeMap<(&str, BatchId), Vec<MessageId>> = BTreeMap::new();
         for message in held {
-            if let Some(batch_id) = message.batch_id {
-                batches.entry(batch_id).or_default().push(message.id);
+            if let (Some(provider), Some(batch_id)) = (message.provider.as_deref(), message.batch_id) {
+                batches.entry((provider, batch_id)).or_default().push(message.id);
             }
         }
         let mut recovered = 0;
-        for (id, held) in batches {
-            recovered += usize::from(self.recover(id, &held, turn).await?);
+        for ((provider, id), held) in batches {
+            recovered += usize::from(self.recover(provider, id, &held, turn).await?);
         }
         Ok(recovered)
     }
 
     /// Takes up a batch that was left behind, which these messages name as theirs; tells whether it was.
-    pub async fn recover(&self, id: BatchId, held: &[MessageId], turn: &Turn) -> Result<bool, RecordError> {
+    ///
+    /// The provider is the one that the batch was made for, which the configuration may have renamed since.
+    pub async fn recover(
+        &self,
+        provider: &str,
+        id: BatchId,
+        held: &[MessageId],
+        turn: &Turn,
+    ) -> Result<bool, RecordError> {
         let now = clock::now();
         if id.created_at() + turn.length >= now {
             return Ok(false);
         }
-        let found = self.batches.get(&self.provider.name, id).await?;
+        let found = self.batches.get(provider, id).await?;
         let Some(batch) = found else {
             // Claimed, and the intent was not written. Once it is buried it never will be, so nothing was sent.
-            let tomb = self.tomb(id, turn);
+            let tomb = self.tomb(provider, id, turn);
             return match self.batches.bury(&tomb).await? {
                 Intent::Written => {
                     self.release(&tomb, held).await;
@@ -53,23 +65,44 @@ impl Courier {
             return Ok(false);
         }
         // Claimed for it in vain: it was sent, or buried, without them.
-        let strangers: Vec<_> = held.iter().copied().filter(|id| !batch.members.contains(id)).collect();
+        let (members, strangers): (Vec<_>, Vec<_>) = held.iter().partition(|id| batch.members.contains(id));
         self.release(&batch, &strangers).await;
-        let settled = match batch.state {
+        let (settled, is_news) = self.find_out(batch, turn, now).await?;
+        // What was known before was told before, but to those who still name the batch as theirs.
+        let untold = if is_news { &settled.members } else { &members };
+        match settled.state {
+            BatchState::Confirmed => confirm(&self.messages, &settled, untold).await,
+            BatchState::Unknown => self.unconfirm(&settled, untold).await,
+            BatchState::Rejected | BatchState::Tomb => self.release(&settled, untold).await,
+            BatchState::Started => return Ok(false),
+        }
+        Ok(is_news || !held.is_empty())
+    }
+
+    /// What can be found out about a batch that nobody works on any more, and whether that is news.
+    async fn find_out(&self, batch: Batch, turn: &Turn, now: Timestamp) -> Result<(Batch, bool), RecordError> {
+        let known = batch.state;
+        let batch = match known {
             // Its request may have been sent, and its answer never came to the record.
             BatchState::Started => {
                 let answer = Answer { http_status: None, error: Some("left behind".to_owned()) };
-                self.batches.settle(&batch.provider, id, &Outcome::Unknown, &answer, now).await?.unwrap_or(batch)
+                self.batches.settle(&batch.provider, batch.id, &Outcome::Unknown, &answer, now).await?.unwrap_or(batch)
             }
             _ => batch,
         };
-        let settled = self.resend(settled, turn).await?;
-        match settled.state {
-            BatchState::Confirmed => confirm_members(&self.messages, &settled).await,
-            BatchState::Unknown => self.unconfirm(&settled).await,
-            BatchState::Rejected | BatchState::Tomb => self.release(&settled, &settled.members).await,
-            BatchState::Started => return Ok(false),
+        let settled = self.resend(batch, turn).await?;
+        let is_news = settled.state != known;
+        if is_news {
+            info!(
+                event = "recovered",
+                provider = settled.provider,
+                batch_id = %settled.id,
+                messages = settled.members.len(),
+                attempts = settled.attempts,
+                outcome = ?settled.state,
+                "a batch that was left behind"
+            );
         }
-        Ok(true)
+        Ok((settled, is_news))
     }
 }

@@ -10,18 +10,16 @@ use crate::batch::{Batch, BatchState, Outcome};
 use crate::clock;
 use crate::id::BatchId;
 use crate::message::Message;
-use crate::provider::Sent;
+use crate::provider::{KEY_MARGIN_S, Sent};
 use crate::record::RecordError;
 use crate::record::batches::Intent;
-
-/// A key counts as forgotten so long before its lifetime ends: the clocks of three parties are involved.
-const MARGIN_S: i64 = 5 * 60;
 
 impl Courier {
     /// Sends an unknown batch again under its key, once, while the provider surely remembers it; returns the
     /// batch as it stands then. Only "taken" settles it: any other answer is one to the repeat alone.
     pub(super) async fn resend(&self, batch: Batch, turn: &Turn) -> Result<Batch, RecordError> {
-        if batch.state != BatchState::Unknown || !self.remembers(batch.id, clock::now()) {
+        let is_ours = batch.provider == self.provider.name;
+        if batch.state != BatchState::Unknown || !is_ours || !self.remembers(batch.id, clock::now()) {
             return Ok(batch);
         }
         let Some(members) = self.members(&batch).await? else { return Ok(batch) };
@@ -46,8 +44,8 @@ impl Courier {
 
     /// The provider tells a repeat of this batch by its key, and will until the request has been answered.
     pub(super) fn remembers(&self, id: BatchId, now: Timestamp) -> bool {
-        let lifetime_s = i64::try_from(self.provider.key_lifetime_s).unwrap_or(i64::MAX / 2);
-        now.duration_since(id.created_at()) < SignedDuration::from_secs(lifetime_s.saturating_sub(MARGIN_S))
+        let sure_s = self.provider.key_lifetime_s.saturating_sub(KEY_MARGIN_S);
+        now.duration_since(id.created_at()) < SignedDuration::from_secs(i64::try_from(sure_s).unwrap_or(i64::MAX))
     }
 
     /// The batch's messages in request order, so that the bytes are the same.

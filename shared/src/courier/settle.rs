@@ -6,7 +6,7 @@
 use tracing::warn;
 
 use super::Courier;
-use super::attempts::Fate;
+use super::attempts::{Fate, Tried};
 use crate::batch::{Answer, Batch, BatchState, Outcome};
 use crate::clock;
 use crate::id::MessageId;
@@ -17,23 +17,42 @@ use crate::record::messages::Messages;
 use crate::record::moves::Move;
 use crate::state::Reason;
 
-/// Claims after which an error answer ends a message: each of them was offered `attempts_max` times.
-const TRIES_MAX: u32 = 3;
+/// Batches that end in an error answer before their messages are given up: each was offered `attempts_max` times.
+const ERRORS_MAX: u32 = 3;
 
 impl Courier {
+    /// W5: records how the attempts ended; returns the batch as it stands then.
+    pub(super) async fn settle(&self, batch: &Batch, tried: &Tried) -> Result<Option<Batch>, RecordError> {
+        let settle = |outcome| async move {
+            self.batches.settle(&batch.provider, batch.id, &outcome, &tried.answer, clock::now()).await
+        };
+        let settled = settle(tried.outcome.clone()).await?;
+        // One more attempt was counted by us, by a write whose answer was lost, and then not made.
+        match (&tried.outcome, settled) {
+            (Outcome::Rejected { attempts }, Some(found))
+                if found.state == BatchState::Started
+                    && found.owner == batch.owner
+                    && found.attempts == attempts + 1 =>
+            {
+                settle(Outcome::Rejected { attempts: found.attempts }).await
+            }
+            (_, settled) => Ok(settled),
+        }
+    }
+
     /// W6: moves the members as their settled batch says, and if it was not sent, as `fate` does.
     pub(super) async fn tell(&self, batch: &Batch, members: &[Message], fate: Fate) {
         let now = clock::now();
         let unsent = |message: &Message| match fate {
             Fate::Keep => Ok(Move::release(message.id, batch.id, now)),
-            Fate::Try if message.tries < TRIES_MAX => Ok(Move::release(message.id, batch.id, now)),
+            Fate::Try if message.errors + 1 < ERRORS_MAX => Ok(Move::release_after_error(message, batch.id, now)),
             Fate::Try => Move::refuse(message.id, batch.id, Reason::ProviderError, now),
             Fate::Split if members.len() > 1 => Ok(Move::release(message.id, batch.id, now)),
             Fate::Split => Move::refuse(message.id, batch.id, Reason::Rejected, now),
         };
         let moves: Result<Vec<_>, _> = match batch.state {
             BatchState::Confirmed => return confirm_members(&self.messages, batch).await,
-            BatchState::Unknown => return self.unconfirm(batch).await,
+            BatchState::Unknown => return self.unconfirm(batch, &batch.members).await,
             BatchState::Rejected => members.iter().map(unsent).collect(),
             // Somebody else acts on it, and will tell.
             BatchState::Started | BatchState::Tomb => return,
@@ -42,9 +61,9 @@ impl Courier {
     }
 
     /// W6 of a batch that may have been sent.
-    pub(super) async fn unconfirm(&self, batch: &Batch) {
+    pub(super) async fn unconfirm(&self, batch: &Batch, ids: &[MessageId]) {
         let now = clock::now();
-        let moves = batch.members.iter().map(|id| Move::unconfirm(*id, batch.id, now)).collect();
+        let moves = ids.iter().map(|id| Move::unconfirm(*id, batch.id, now)).collect();
         make(&self.messages, batch, Ok(moves)).await;
     }
 
@@ -80,8 +99,13 @@ impl Courier {
 
 /// W6 of a confirmed batch: all its members are sent, but for those that the provider refused.
 pub async fn confirm_members(messages: &Messages, batch: &Batch) {
+    confirm(messages, batch, &batch.members).await;
+}
+
+/// W6 of a confirmed batch, for some of its members.
+pub(super) async fn confirm(messages: &Messages, batch: &Batch, ids: &[MessageId]) {
     let now = clock::now();
-    let moves = batch.members.iter().map(|id| match batch.refused.contains(id) {
+    let moves = ids.iter().map(|id| match batch.refused.contains(id) {
         true => Move::refuse(*id, batch.id, Reason::Rejected, now),
         false => Ok(Move::confirm(*id, batch.id, now)),
     });

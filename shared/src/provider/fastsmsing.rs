@@ -50,6 +50,8 @@ const CONNECT_MS: u64 = 2_000;
 const ERROR_CODE_CHARS_MAX: usize = 40;
 /// A pause longer than this is a mistake, or an outage that the next try will notice.
 const PAUSE_MAX_S: u32 = 3_600;
+/// Of a provider that is asked too often and does not say how long to wait.
+const PAUSE_DEFAULT: SignedDuration = SignedDuration::from_secs(5);
 
 /// The client of FastSMSing.
 #[derive(Clone)]
@@ -184,7 +186,7 @@ async fn classify(response: Response) -> Sent {
     let code = body.ok().and_then(|body| error_code(&body));
     let answer = answer(code.as_deref().unwrap_or("no error document"));
     match status {
-        StatusCode::TOO_MANY_REQUESTS => Sent::NotSent { pause, answer },
+        StatusCode::TOO_MANY_REQUESTS => Sent::NotSent { pause: Some(pause.unwrap_or(PAUSE_DEFAULT)), answer },
         StatusCode::SERVICE_UNAVAILABLE if pause.is_some() => Sent::NotSent { pause, answer },
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
             Sent::Refused { answer }

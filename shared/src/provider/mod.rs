@@ -28,6 +28,10 @@ use crate::pace::Pace;
 
 /// Members of a batch item stay far below DynamoDB's 400 KB.
 const BATCH_SIZE_MAX: usize = 1_000;
+/// A request has to be answered and recorded well within one invocation.
+const TIMEOUT_MAX_MS: u64 = 30_000;
+/// A key counts as forgotten so long before its lifetime ends: the clocks of three parties are involved.
+pub const KEY_MARGIN_S: u64 = 5 * 60;
 const RATE_MAX_PER_S: f64 = 1_000.0;
 
 /// One provider's limits and abilities: the document under the configuration key `PROVIDER`.
@@ -38,11 +42,12 @@ pub struct Provider {
     pub name: String,
     /// The address that its paths are appended to.
     pub url: String,
-    /// Requests a second that it allows.
+    /// Requests a second that it allows. Requests keep 1/rate and 100 ms apart, so that a stalled one never
+    /// breaks the rate: a rate of 10 is used for 5, one of 1 for 0.9.
     pub rate_per_s: f64,
     /// Messages that one request may carry.
     pub batch_size: usize,
-    /// How long it honours an Idempotency-Key; 0 when it does not.
+    /// How long it honours an Idempotency-Key, more than 5 minutes; 0 when it does not.
     #[serde(default)]
     pub key_lifetime_s: u64,
     /// Until an answer must be there.
@@ -69,8 +74,10 @@ impl Provider {
             Some(format!("rate_per_s must be above 0 and at most {RATE_MAX_PER_S}"))
         } else if !(1..=BATCH_SIZE_MAX).contains(&self.batch_size) {
             Some(format!("batch_size must be 1 to {BATCH_SIZE_MAX}"))
-        } else if self.timeout_ms == 0 {
-            Some("timeout_ms must be above 0".into())
+        } else if (1..=KEY_MARGIN_S).contains(&self.key_lifetime_s) {
+            Some(format!("key_lifetime_s must be 0 or more than {KEY_MARGIN_S}"))
+        } else if !(1..=TIMEOUT_MAX_MS).contains(&self.timeout_ms) {
+            Some(format!("timeout_ms must be 1 to {TIMEOUT_MAX_MS}"))
         } else {
             None
         }

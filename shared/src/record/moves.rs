@@ -34,7 +34,7 @@ pub struct Move {
     /// Only while the message's validity has this relation to the moment: `>` or `<=`.
     validity: Option<(&'static str, Timestamp)>,
     set: Vec<(&'static str, AttributeValue)>,
-    frees: bool,
+    remove: &'static [&'static str],
 }
 
 /// What a move did.
@@ -75,7 +75,14 @@ impl Move {
     /// W6 and W8: provably not sent; it goes out with another batch.
     pub fn release(id: MessageId, batch: BatchId, now: Timestamp) -> Self {
         let release = Self::to(State::Accepted, id, now).held_by(batch);
-        Self { frees: true, ..release }
+        Self { remove: &["batch_id", "provider"], ..release }
+    }
+
+    /// As a release, after an error answer, which counts against the message.
+    pub fn release_after_error(message: &Message, batch: BatchId, now: Timestamp) -> Self {
+        let mut release = Self::release(message.id, batch, now);
+        release.set.push(("errors", AttributeValue::N((message.errors + 1).to_string())));
+        release
     }
 
     /// An operator's word that the batch was not sent: it goes out with another batch.
@@ -98,8 +105,10 @@ impl Move {
     pub fn report(seen: &Message, report: Report, contradicts: bool, now: Timestamp) -> Result<Self, RecordError> {
         let mut moved = Self::to(report.state(), seen.id, now);
         moved.from = vec![seen.state];
-        if let Some(reason) = report.reason() {
-            moved.set.push(("reason", attribute(reason)?));
+        match report.reason() {
+            Some(reason) => moved.set.push(("reason", attribute(reason)?)),
+            // The record may have had a reason why it was not sent.
+            None => moved.remove = &["reason"],
         }
         if contradicts {
             moved.set.push(("contradicted", AttributeValue::Bool(true)));
@@ -113,7 +122,7 @@ impl Move {
 
     fn to(to: State, id: MessageId, now: Timestamp) -> Self {
         let set = vec![("updated_at", millisecond(now))];
-        Self { id, to, from: to.sources().to_vec(), held_by: None, validity: None, set, frees: false }
+        Self { id, to, from: to.sources().to_vec(), held_by: None, validity: None, set, remove: &[] }
     }
 
     fn held_by(self, batch: BatchId) -> Self {
@@ -128,8 +137,8 @@ impl Move {
             sql += &format!(" SET \"{name}\"=?");
             parameters.push(value.clone());
         }
-        if self.frees {
-            sql += " REMOVE \"batch_id\" REMOVE \"provider\"";
+        for name in self.remove {
+            sql += &format!(" REMOVE \"{name}\"");
         }
         let from = vec!["\"state\"=?"; self.from.len()].join(" OR ");
         sql += &format!(" WHERE \"day_shard\"=? AND \"id\"=? AND ({from})");

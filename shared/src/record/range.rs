@@ -19,7 +19,7 @@ use crate::id::{Id, MessageId, SHARDS, day_shard};
 use crate::message::Message;
 
 /// Items that one query reads at most.
-const PAGE_SIZE_MAX: usize = 256;
+pub const PAGE_SIZE_MAX: usize = 256;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
