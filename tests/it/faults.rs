@@ -8,7 +8,7 @@ use tests::fastsmsing::{Mishap, Status};
 use tests::scene::{Settings, message};
 use tests::wire::Fault;
 
-use crate::support::{by_hand, look, post, scene, shown, statistics};
+use crate::support::{by_hand, look, post, scene, short_lived, shown, statistics};
 
 const PAIR: fn(&str, &str) -> (String, String) = |status, submission| (status.to_owned(), submission.to_owned());
 
@@ -274,9 +274,4 @@ async fn a_dispatcher_killed_between_claim_and_intent_loses_nothing() {
     scene.stack.dynamo_wire.clear_rule();
     let audit = scene.finish().await.unwrap();
     assert_eq!((audit.delivered(), audit.sent_twice), (5, 0));
-}
-
-/// Dispatchers that are soon known to be gone: just long enough for one short request.
-fn short_lived() -> Settings {
-    Settings { timeout_ms: 1_500, dispatch_timeout_s: Some(11), visibility_timeout_s: Some(2), ..Settings::default() }
 }

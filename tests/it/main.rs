@@ -6,6 +6,7 @@ mod batches;
 mod events;
 mod faults;
 mod front_door;
+mod lessons;
 mod listing;
 mod operators;
 mod path;

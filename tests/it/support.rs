@@ -49,3 +49,8 @@ pub(crate) fn statistics(scene: &Scene) -> Vec<Value> {
     let lines = scene.stack.logs().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line.text).ok());
     lines.filter(|line| line["event"] == "batch").collect()
 }
+
+/// Dispatchers that are soon known to be gone: just long enough for one short request.
+pub(crate) fn short_lived() -> Settings {
+    Settings { timeout_ms: 1_500, dispatch_timeout_s: Some(11), visibility_timeout_s: Some(2), ..Settings::default() }
+}
