@@ -12,11 +12,15 @@ use anyhow::{Context, Result, ensure};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use shared::auth::sha256_hex;
+use uuid::Uuid;
 
 use crate::audit::Audit;
 use crate::event_source::Mischief;
 use crate::fastsmsing::{self, FastSmsing};
 use crate::stack::{self, Stack};
+
+/// How often a caller repeats a call that was answered with a 503.
+const REPEATS_MAX: usize = 10;
 
 /// Of the deployment that a scene plays.
 #[derive(Clone, Debug)]
@@ -217,9 +221,17 @@ impl Caller {
         Self { key: key.to_owned(), ..self.clone() }
     }
 
-    /// POST /messages with a message that has to be accepted; its id.
+    /// POST /messages with a message that has to be accepted; its id. As a careful client does, it repeats the call
+    /// under its key while the record can't be reached, as on a machine that is too busy to answer in time.
     pub async fn send(&self, message: &Value) -> Result<String> {
-        let response = self.post(message).await?;
+        let key = Uuid::now_v7().to_string();
+        let mut response = self.post_with(message, &[("Idempotency-Key", &key)]).await?;
+        for _ in 0..REPEATS_MAX {
+            if response.status() != StatusCode::SERVICE_UNAVAILABLE {
+                break;
+            }
+            response = self.post_with(message, &[("Idempotency-Key", &key)]).await?;
+        }
         let status = response.status();
         let answer: Value = response.json().await?;
         ensure!(status == StatusCode::ACCEPTED, "{status}: {answer}");
