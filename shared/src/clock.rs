@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use crate::crash;
 use crate::id::{BatchId, Id, MessageId};
 
 /// A sender's clock may run ahead of ours by this much: what it made is looked for that far ahead of now.
@@ -10,7 +11,7 @@ pub const SKEW_MAX: SignedDuration = SignedDuration::from_mins(5);
 
 /// Now, to the millisecond that ids and the record hold.
 pub fn now() -> Timestamp {
-    let now = Timestamp::now();
+    let now = Timestamp::now() + crash::skew("clocks");
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 

@@ -15,6 +15,7 @@ pub mod state;
 pub mod aws;
 pub mod clock;
 pub mod courier;
+pub mod crash;
 pub mod provider;
 pub mod queue;
 pub mod record;

@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::aws::brief;
+use crate::crash;
 use crate::id::MessageId;
 
 /// The longest that SQS hides a message.
@@ -49,7 +50,7 @@ impl Queue {
         let call = self.client.send_message().queue_url(&self.url).message_body(body);
         // A queue has no delay of zero to ask for when nothing has to wait.
         let call = if delay.is_zero() { call } else { call.delay_seconds(seconds_above(delay)) };
-        call.send().await.map_err(|error| failed(brief(&error)))?;
+        crash::around("ring", call.send()).await.map_err(|error| failed(brief(&error)))?;
         Ok(())
     }
 
@@ -72,12 +73,13 @@ impl Queue {
 
     /// Keeps a received bell from being received again for `time`, to the full second above.
     pub async fn hide(&self, receipt_handle: &str, time: SignedDuration) -> Result<(), QueueError> {
-        self.client
+        let call = self
+            .client
             .change_message_visibility()
             .queue_url(&self.url)
             .receipt_handle(receipt_handle)
-            .visibility_timeout(seconds_above(time))
-            .send()
+            .visibility_timeout(seconds_above(time));
+        crash::around("hide a bell", call.send())
             .await
             .map_err(|error| QueueError { action: "hide a bell", cause: brief(&error) })?;
         Ok(())

@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod batches;
+#[cfg(debug_assertions)]
+mod chaos;
+#[cfg(debug_assertions)]
+mod crash;
 mod events;
 mod faults;
 mod front_door;
@@ -13,4 +17,5 @@ mod path;
 mod seeds;
 mod support;
 mod sweep;
+mod tally;
 mod tidy;

@@ -3,7 +3,8 @@
 //! `cargo test` builds no binaries of other packages, so the stack asks for them: once per process, into the same
 //! target directory. The whole workspace is named, not the functions alone, because cargo chooses the features of
 //! the dependencies by what it builds together: so chosen, they are those of the surrounding build, and only the
-//! binaries themselves are left to do. By then the surrounding cargo has let go of its locks.
+//! binaries themselves are left to do, and `shared` once more for its crash points. By then the surrounding cargo has
+//! let go of its locks.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -28,9 +29,12 @@ fn cargo_build() -> Result<BTreeMap<String, PathBuf>> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--workspace", "--bins", "--example", "local", "--message-format=json-render-diagnostics"]);
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
+    // Crash points do nothing until a test names a folder for them, and a release build refuses them.
+    command.args(if cfg!(debug_assertions) {
+        ["--features", "shared/crash-points"].as_slice()
+    } else {
+        &["--release"]
+    });
     for (name, _) in env::vars_os() {
         let about_this_package = |prefix: &&str| name.to_string_lossy().starts_with(*prefix);
         if ABOUT_THIS_PACKAGE.iter().any(about_this_package) {

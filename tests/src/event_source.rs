@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -37,6 +38,7 @@ pub struct Mischief {
 /// Polls until it is dropped.
 pub struct EventSource {
     _pollers: JoinSet<()>,
+    duplicated: Arc<AtomicUsize>,
 }
 
 impl EventSource {
@@ -47,16 +49,23 @@ impl EventSource {
         sqs: &Arc<Sqs>,
         mischief: Option<Mischief>,
     ) -> EventSource {
+        let duplicated = Arc::new(AtomicUsize::new(0));
         let poller = |at: usize| Poller {
             source: source.clone(),
             function: function.to_owned(),
             lambda: Arc::clone(lambda),
             sqs: Arc::clone(sqs),
             deliveries: mischief.map_or(1, |mischief| mischief.deliveries.max(1)),
+            duplicated: Arc::clone(&duplicated),
             chance: mischief.map(|mischief| Rng::with_seed(mischief.seed.wrapping_add(at as u64))),
         };
         let pollers = (0..POLLERS).map(|at| poller(at).run()).collect();
-        EventSource { _pollers: pollers }
+        EventSource { _pollers: pollers, duplicated }
+    }
+
+    /// Deliveries beyond the first, of all messages that were received so far.
+    pub fn duplicated(&self) -> usize {
+        self.duplicated.load(Ordering::Relaxed)
     }
 }
 
@@ -66,6 +75,7 @@ struct Poller {
     lambda: Arc<Lambda>,
     sqs: Arc<Sqs>,
     deliveries: usize,
+    duplicated: Arc<AtomicUsize>,
     chance: Option<Rng>,
 }
 
@@ -96,6 +106,7 @@ impl Poller {
 
     async fn deliver(&mut self, batch: Vec<Message>) -> Result<()> {
         let copies: Vec<Vec<Message>> = (0..self.deliveries).map(|_| self.shuffled(&batch)).collect();
+        self.duplicated.fetch_add(batch.len() * (self.deliveries - 1), Ordering::Relaxed);
         let at_once = self.chance.as_mut().is_some_and(Rng::bool);
         let done = if at_once {
             join_all(copies.iter().map(|copy| self.invoke(copy))).await

@@ -7,20 +7,26 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use shared::auth::sha256_hex;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::audit::Audit;
 use crate::event_source::Mischief;
 use crate::fastsmsing::{self, FastSmsing};
 use crate::stack::{self, Stack};
+use crate::wire::Wire;
 
-/// How often a caller repeats a call that was answered with a 503.
-const REPEATS_MAX: usize = 10;
+/// How often a scene looks whether the provider's wire is quiet.
+const LOOK_MS: u64 = 20;
+/// How long a caller waits before it repeats a call that was not answered with a 202, and how often it does.
+const REPEAT_MS: u64 = 200;
+const REPEATS_MAX: usize = 300;
 
 /// Of the deployment that a scene plays.
 #[derive(Clone, Debug)]
@@ -43,6 +49,10 @@ pub struct Settings {
     pub dispatch_timeout_s: Option<u64>,
     /// How long a sweep may work, likewise.
     pub sweep_timeout_s: Option<u64>,
+    /// For all functions, beside what the template gives them.
+    pub environment: BTreeMap<String, String>,
+    /// Puts a wire that can break before the provider. It never hangs up, so no silence of the provider would end.
+    pub provider_wire: bool,
     pub port: Option<u16>,
     pub functions: bool,
 }
@@ -62,6 +72,8 @@ impl Default for Settings {
             record_days: 1,
             dispatch_timeout_s: None,
             sweep_timeout_s: None,
+            environment: BTreeMap::new(),
+            provider_wire: false,
             port: None,
             functions: true,
         }
@@ -71,6 +83,8 @@ impl Default for Settings {
 pub struct Scene {
     pub stack: Stack,
     pub fastsmsing: FastSmsing,
+    /// Between the functions and the provider, if the settings ask for it.
+    pub provider_wire: Option<Wire>,
     pub settings: Settings,
     shop: Caller,
     stall: Caller,
@@ -91,11 +105,16 @@ pub struct Caller {
 impl Scene {
     pub async fn start(settings: Settings) -> Result<Self> {
         let fastsmsing = FastSmsing::start(settings.fastsmsing.clone())?;
+        let provider_wire = match settings.provider_wire {
+            true => Some(Wire::start(fastsmsing.url()).await?),
+            false => None,
+        };
+        let provider_url = provider_wire.as_ref().map_or(fastsmsing.url().to_owned(), Wire::url);
         let keys: BTreeMap<_, _> = ["shop", "stall", "ops"].map(|name| (name, format!("local-{name}-key"))).into();
         let webhook_secret = "whsec_bG9jYWwtc2VjcmV0LW9mLXRoZS1zY2VuZQ==".to_owned();
         let secrets = [("token", fastsmsing.token()), ("webhook_secrets", &webhook_secret)];
         let stack = Stack::start(stack::Options {
-            parameters: parameters(&settings, &fastsmsing, &keys),
+            parameters: parameters(&settings, &provider_url, &keys),
             secrets: [(
                 "sms-proxy/fastsmsing".to_owned(),
                 secrets.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
@@ -106,6 +125,7 @@ impl Scene {
             visibility_timeout_s: settings.visibility_timeout_s,
             receives_max: settings.receives_max,
             timeouts_s: timeouts_s(&settings),
+            environment: settings.environment.clone(),
             port: settings.port,
         })
         .await?;
@@ -122,7 +142,7 @@ impl Scene {
             told: Arc::clone(&told),
         };
         let (shop, stall, operator) = (caller("shop"), caller("stall"), caller("ops"));
-        Ok(Self { stack, fastsmsing, settings, shop, stall, operator, webhook_secret, finished: false })
+        Ok(Self { stack, fastsmsing, provider_wire, settings, shop, stall, operator, webhook_secret, finished: false })
     }
 
     /// A client that sees its own messages.
@@ -171,6 +191,10 @@ impl Scene {
     /// Waits until nothing is on its way any more, in either direction.
     pub async fn drain(&self) -> Result<()> {
         self.stack.quiet().await?;
+        // Requests that a wire has delayed may arrive when nobody waits for them any more.
+        while self.provider_wire.as_ref().is_some_and(|wire| wire.activity().running() > 0) {
+            sleep(Duration::from_millis(LOOK_MS)).await;
+        }
         self.fastsmsing.updates_settled().await?;
         self.stack.quiet().await
     }
@@ -221,20 +245,13 @@ impl Caller {
         Self { key: key.to_owned(), ..self.clone() }
     }
 
-    /// POST /messages with a message that has to be accepted; its id. As a careful client does, it repeats the call
-    /// under its key while the record can't be reached, as on a machine that is too busy to answer in time.
+    /// POST /messages with a message that has to be accepted, as a careful client does; its id.
     pub async fn send(&self, message: &Value) -> Result<String> {
-        let key = Uuid::now_v7().to_string();
-        let mut response = self.post_with(message, &[("Idempotency-Key", &key)]).await?;
-        for _ in 0..REPEATS_MAX {
-            if response.status() != StatusCode::SERVICE_UNAVAILABLE {
-                break;
-            }
-            response = self.post_with(message, &[("Idempotency-Key", &key)]).await?;
-        }
-        let status = response.status();
-        let answer: Value = response.json().await?;
-        ensure!(status == StatusCode::ACCEPTED, "{status}: {answer}");
+        self.insist(message, Some(&Uuid::now_v7().to_string())).await
+    }
+
+    /// Notes a 202; its id.
+    fn note(&self, answer: Value) -> Result<String> {
         let id = answer["id"].as_str().context("an answer has an id")?.to_owned();
         self.told.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
         Ok(id)
@@ -245,6 +262,23 @@ impl Caller {
         let request = self.http.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key).json(body);
         let response = request.send().await?;
         Ok((response.status(), response.json().await?))
+    }
+
+    /// POST /messages until there is a 202, as a sane caller does: after a 5xx or a lost connection the same
+    /// request again, under its Idempotency-Key if it has one; its id.
+    pub async fn insist(&self, message: &Value, key: Option<&str>) -> Result<String> {
+        let headers: Vec<_> = key.map(|key| ("Idempotency-Key", key)).into_iter().collect();
+        for _ in 0..REPEATS_MAX {
+            if let Ok(response) = self.post_with(message, &headers).await {
+                let status = response.status();
+                if status == StatusCode::ACCEPTED {
+                    return self.note(response.json().await?);
+                }
+                ensure!(status.is_server_error(), "{status}");
+            }
+            sleep(Duration::from_millis(REPEAT_MS)).await;
+        }
+        bail!("no 202 after {REPEATS_MAX} calls")
     }
 
     /// GET any path; the status and the document.
@@ -290,13 +324,13 @@ fn timeouts_s(settings: &Settings) -> BTreeMap<String, u64> {
     given.into_iter().filter_map(|(function, timeout_s)| Some((function.to_owned(), timeout_s?))).collect()
 }
 
-fn parameters(settings: &Settings, fastsmsing: &FastSmsing, keys: &BTreeMap<&str, String>) -> BTreeMap<String, String> {
+fn parameters(settings: &Settings, provider_url: &str, keys: &BTreeMap<&str, String>) -> BTreeMap<String, String> {
     let clients = keys
         .iter()
         .map(|(name, key)| json!({"name": name, "key_sha256": sha256_hex(key.as_bytes()), "operator": *name == "ops"}));
     let provider = json!({
         "name": "fastsmsing",
-        "url": fastsmsing.url(),
+        "url": provider_url,
         "rate_per_s": settings.rate_per_s,
         "batch_size": settings.batch_size,
         "key_lifetime_s": settings.fastsmsing.key_lifetime_s,

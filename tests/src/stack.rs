@@ -42,6 +42,8 @@ pub struct Options {
     pub receives_max: Option<u64>,
     /// Of functions, by binary, in place of the template's.
     pub timeouts_s: BTreeMap<String, u64>,
+    /// For all functions, beside what the template gives them.
+    pub environment: BTreeMap<String, String>,
     /// Of the front door; any free one if not given.
     pub port: Option<u16>,
 }
@@ -56,6 +58,7 @@ impl Default for Options {
             visibility_timeout_s: None,
             receives_max: None,
             timeouts_s: BTreeMap::new(),
+            environment: BTreeMap::new(),
             port: None,
         }
     }
@@ -96,6 +99,7 @@ impl Stack {
         }
         for function in &mut plan.functions {
             function.timeout_s = options.timeouts_s.get(&function.binary).copied().unwrap_or(function.timeout_s);
+            function.env.extend(options.environment.clone());
         }
         let dynamo = Dynamo::start(&plan.tables).await?;
         let dynamo_wire = Wire::start(&dynamo.server().url()).await?;
@@ -141,6 +145,11 @@ impl Stack {
     /// SIGKILL for every process of the function.
     pub async fn kill_all(&self, function: &str) {
         self.lambda.kill_all(function).await;
+    }
+
+    /// Deliveries of queued messages beyond the first of each.
+    pub fn duplicated(&self) -> usize {
+        self.sources.iter().map(EventSource::duplicated).sum()
     }
 
     /// Invocations under way.

@@ -15,6 +15,7 @@ use tracing::info;
 
 use crate::batch::{Batch, BatchState, Outcome, Plan};
 use crate::clock;
+use crate::crash;
 use crate::id::{BatchId, MessageId};
 use crate::message::Message;
 use crate::pace::Slot;
@@ -61,7 +62,7 @@ impl Turn {
     pub fn of(owner: &str, deadline_ms: u64) -> Self {
         let now = clock::now();
         let deadline = i64::try_from(deadline_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        let deadline = deadline.unwrap_or(now);
+        let deadline = deadline.map_or(now, |deadline| deadline + crash::skew("deadlines"));
         Self { owner: owner.to_owned(), deadline, length: deadline.duration_since(now) }
     }
 }

@@ -42,6 +42,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Provider, Sent};
 use crate::batch::Answer;
+use crate::crash;
 use crate::id::{BatchId, MessageId};
 use crate::message::Message;
 
@@ -136,7 +137,7 @@ impl FastSmsing {
             .header(AUTHORIZATION, self.authorization.clone())
             .header("Idempotency-Key", id.to_string())
             .json(&body);
-        match request.send().await {
+        match crash::around("send a batch", request.send()).await {
             Ok(response) => classify(response).await,
             Err(error) => unanswered(&error),
         }

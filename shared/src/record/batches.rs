@@ -15,6 +15,7 @@ use super::{
     Item, RETENTION_DAYS, RecordError, attribute, expires_at, from_item, millisecond, text, to_item, unavailable,
 };
 use crate::batch::{Answer, Batch, BatchState, Outcome};
+use crate::crash;
 use crate::id::BatchId;
 
 /// What became of the intent to send a batch.
@@ -75,7 +76,7 @@ impl Batches {
             .expression_attribute_values(":started", attribute(BatchState::Started)?)
             .expression_attribute_values(":me", text(&batch.owner))
             .expression_attribute_values(":one", number(1));
-        written(put.send().await)
+        written(crash::around("start a batch", put.send()).await)
     }
 
     /// W7: declares a batch dead before its intent was written, so that nobody can send it any more.
@@ -86,7 +87,7 @@ impl Batches {
             .expression_attribute_names("#id", "id")
             .expression_attribute_names("#state", "state")
             .expression_attribute_values(":tomb", attribute(BatchState::Tomb)?);
-        written(put.send().await)
+        written(crash::around("bury a batch", put.send()).await)
     }
 
     /// W4: counts one more attempt by the batch's owner, after attempt number `attempts`, before it is made. With a
@@ -117,7 +118,7 @@ impl Batches {
             true => update.expression_attribute_values(":unknown", attribute(BatchState::Unknown)?),
             false => update,
         };
-        match update.send().await {
+        match crash::around("count an attempt", update.send()).await {
             Ok(_) => Ok(Intent::Written),
             Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
                 Ok(Intent::Lost(None))
@@ -136,8 +137,8 @@ impl Batches {
         answer: &Answer,
         now: Timestamp,
     ) -> Result<Option<Batch>, RecordError> {
-        let update = settlement(self.update(provider, id, now), outcome, answer)?;
-        match update.return_values(ReturnValue::AllNew).send().await {
+        let update = settlement(self.update(provider, id, now), outcome, answer)?.return_values(ReturnValue::AllNew);
+        match crash::around("settle a batch", update.send()).await {
             Ok(answer) => answer.attributes.map(from_item).transpose(),
             Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
                 let UpdateItemError::ConditionalCheckFailedException(found) = error.into_err() else { return Ok(None) };

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{RecordError, expires_at, from_item, to_item, unavailable};
+use crate::crash;
 use crate::id::MessageId;
 
 /// How long a key is remembered.
@@ -67,7 +68,7 @@ impl Idempotency {
             .expression_attribute_names("#expires_at", "expires_at")
             .expression_attribute_values(":now", AttributeValue::N(now.as_second().to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match put.send().await {
+        match crash::around("reserve a key", put.send()).await {
             Ok(_) => Ok(Reserved::Fresh),
             Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
                 let PutItemError::ConditionalCheckFailedException(found) = error.into_err() else {

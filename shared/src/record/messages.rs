@@ -9,6 +9,7 @@ use futures_util::future::try_join_all;
 use jiff::SignedDuration;
 
 use super::{Item, RETENTION_DAYS, RecordError, expires_at, from_item, text, to_item, unavailable};
+use crate::crash;
 use crate::id::MessageId;
 use crate::message::Message;
 
@@ -49,13 +50,11 @@ impl Messages {
         let keep = SignedDuration::from_hours(24 * RETENTION_DAYS);
         item.insert("expires_at".into(), expires_at(message.id.created_at(), keep));
         let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        let outcome = put
+        let put = put
             .condition_expression("attribute_not_exists(#id)")
             .expression_attribute_names("#id", "id")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match outcome {
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match crash::around("accept a message", put.send()).await {
             Ok(_) => Ok(Accepted::New),
             Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
                 let PutItemError::ConditionalCheckFailedException(found) = error.into_err() else {

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::messages::Messages;
 use super::{RecordError, attribute, from_item, millisecond, text, unavailable};
+use crate::crash;
 use crate::id::{BatchId, MessageId};
 use crate::message::Message;
 use crate::state::{Reason, Report, State};
@@ -197,7 +198,7 @@ impl Messages {
         let statements: Vec<_> = moves.map(|one| one.statement(&self.table)).collect::<Result<_, _>>()?;
         let asked = statements.len();
         let call = self.client.batch_execute_statement().set_statements(Some(statements));
-        let answer = call.send().await.map_err(unavailable("move messages"))?;
+        let answer = crash::around("move messages", call.send()).await.map_err(unavailable("move messages"))?;
         let answers = answer.responses.unwrap_or_default();
         if answers.len() == asked { Ok(answers) } else { Err(failed("an answer is missing".to_owned())) }
     }

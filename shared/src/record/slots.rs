@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Item, RecordError, millisecond, text, unavailable};
+use crate::crash;
 use crate::pace::{Pace, Slot};
 
 /// Races lost to other dispatchers before a slot counts as not to be had.
@@ -45,11 +46,13 @@ impl Slots {
     ) -> Result<Taken, RecordError> {
         let latest = now + wait_max;
         for _ in 0..RACES_MAX {
-            let next = self.next(provider, pace, latest, now).send().await.map(|answer| answer.attributes);
+            let next = self.next(provider, pace, latest, now).send();
+            let next = crash::around("take the next slot", next).await.map(|answer| answer.attributes);
             if let Written::Done(old) = written(next)? {
                 return Ok(Taken::Slot(Slot::new(next_at(&old).unwrap_or(now))));
             }
-            let first = self.first(provider, pace, now).send().await.map(|answer| answer.attributes);
+            let first = self.first(provider, pace, now).send();
+            let first = crash::around("take the first slot", first).await.map(|answer| answer.attributes);
             match written(first)? {
                 Written::Done(_) => return Ok(Taken::Slot(Slot::new(now))),
                 Written::Found(item) => match next_at(&item) {
@@ -88,7 +91,7 @@ impl Slots {
             .update_expression("SET #next_at = :until")
             .condition_expression("attribute_not_exists(#next_at) OR #next_at < :until")
             .expression_attribute_values(":until", millisecond(until));
-        written(pause.send().await.map(|answer| answer.attributes)).map(drop)
+        written(crash::around("pause", pause.send()).await.map(|answer| answer.attributes)).map(drop)
     }
 
     fn update(&self, provider: &str) -> UpdateItemFluentBuilder {

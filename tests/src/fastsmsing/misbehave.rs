@@ -84,6 +84,12 @@ impl Mishaps {
         self.queued.push_back(mishap);
     }
 
+    /// From now on all goes well.
+    pub(super) fn end(&mut self) {
+        self.queued.clear();
+        self.mix.clear();
+    }
+
     /// The mishap of the request that has just arrived.
     pub(super) fn next(&mut self) -> Option<Mishap> {
         if let Some(mishap) = self.queued.pop_front() {

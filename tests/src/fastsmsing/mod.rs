@@ -124,6 +124,11 @@ impl FastSmsing {
         self.provider.books().mishaps.queue(mishap);
     }
 
+    /// No more mishaps, neither those in the queue nor those by chance.
+    pub fn behave(&self) {
+        self.provider.books().mishaps.end();
+    }
+
     /// Reports by hand, in one post, whether or not the messages were ever sent.
     pub fn report<I: AsRef<str>>(&self, message_ids: &[I], status: Status) {
         let post = message_ids.iter().map(|id| (id.as_ref().to_owned(), status)).collect();

@@ -1,0 +1,131 @@
+//! What many scenes came to: the audits' figures added up, and one line with the denominators.
+
+use std::collections::BTreeMap;
+use std::io::{Write, stderr};
+use std::ops::AddAssign;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use tests::audit::Audit;
+use tests::scene::Scene;
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+
+/// Sweeps that have to be enough for everything to come to rest.
+const SWEEPS_MAX: usize = 60;
+const SWEEP_PAUSE_MS: u64 = 200;
+const PAGE: usize = 1_000;
+
+/// Scenes that all these tests play at a time: they mostly wait, but a machine with more of them than it can
+/// serve would test nothing but time-outs.
+pub(crate) static STAGES: Semaphore = Semaphore::const_new(14);
+
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) messages: usize,
+    pub(crate) lost: usize,
+    pub(crate) twice: usize,
+    /// Scenes whose bill the record does not explain.
+    pub(crate) outside: usize,
+    pub(crate) stuck: usize,
+    pub(crate) unconfirmed: usize,
+    /// Of the unconfirmed ones, those that the provider had.
+    pub(crate) truly_sent: usize,
+    pub(crate) problems: Vec<String>,
+}
+
+impl Tally {
+    /// Faults have stopped: sweeps until nothing is on its way any more, and audits. Whatever has not come to
+    /// rest by then is for the audit to find.
+    pub(crate) async fn of(scene: Scene) -> Tally {
+        let mut tally = Tally::audited(&scene)
+            .await
+            .unwrap_or_else(|error| Tally { problems: vec![format!("not audited: {error:#}")], ..Tally::default() });
+        if !tally.problems.is_empty() {
+            let lines = scene.stack.logs().into_iter();
+            tally.problems.extend(lines.map(|line| format!("    {}: {}", line.function, line.text)));
+        }
+        drop(scene.untold());
+        tally
+    }
+
+    async fn audited(scene: &Scene) -> Result<Tally> {
+        for _ in 0..SWEEPS_MAX {
+            scene.drain().await?;
+            if is_done(scene).await? {
+                break;
+            }
+            // A sweep may be told to crash: the next one goes on.
+            let _ = scene.stack.invoke("sweep", json!({"reach": "recent"})).await;
+            sleep(Duration::from_millis(SWEEP_PAUSE_MS)).await;
+        }
+        scene.drain().await?;
+        let audit = Audit::of(scene).await?;
+        let messages = scene.operator().list(PAGE).await?;
+        let bound = audit.confirmed_batches..=audit.confirmed_batches + audit.unknown_batches;
+        let mut tally = Tally {
+            messages: messages.len(),
+            lost: audit.lost,
+            twice: audit.sent_twice,
+            outside: usize::from(!bound.contains(&audit.provider_requests)),
+            stuck: audit.stuck,
+            problems: audit.problems,
+            ..Tally::default()
+        };
+        for message in messages.iter().filter(|message| message["submission"] == "UNCONFIRMED") {
+            tally.unconfirmed += 1;
+            tally.truly_sent += scene.fastsmsing.times_sent(message["id"].as_str().unwrap_or_default()).min(1);
+        }
+        tally.compare_keys(&messages);
+        Ok(tally)
+    }
+
+    /// Callers write their Idempotency-Key into the reference: one key is one message.
+    fn compare_keys(&mut self, messages: &[Value]) {
+        let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+        for key in messages.iter().filter_map(|message| message["reference"].as_str()) {
+            *times.entry(key).or_default() += 1;
+        }
+        let repeated = times.iter().filter(|(_, times)| **times > 1);
+        self.problems.extend(repeated.map(|(key, times)| format!("{key} made {times} messages")));
+    }
+
+    /// The figures that have to be 0, and those that need not.
+    pub(crate) fn line(&self) -> String {
+        let Tally { lost, twice, outside, stuck, unconfirmed, truly_sent, .. } = self;
+        format!(
+            "lost {lost}, twice {twice}, outside the bound {outside}, stuck {stuck}; \
+             unconfirmed {unconfirmed}, of which truly sent {truly_sent}"
+        )
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.messages += other.messages;
+        self.lost += other.lost;
+        self.twice += other.twice;
+        self.outside += other.outside;
+        self.stuck += other.stuck;
+        self.unconfirmed += other.unconfirmed;
+        self.truly_sent += other.truly_sent;
+        self.problems.extend(other.problems);
+    }
+}
+
+/// Nothing waits or is in somebody's hands; with a provider key, no doubt is left either.
+async fn is_done(scene: &Scene) -> Result<bool> {
+    let doubts = scene.settings.fastsmsing.key_lifetime_s == 0;
+    let messages = scene.operator().list(PAGE).await?;
+    Ok(messages.iter().all(|message| match message["submission"].as_str() {
+        Some("QUEUED" | "SENDING") | None => false,
+        Some("UNCONFIRMED") => doubts,
+        Some(_) => true,
+    }))
+}
+
+/// Prints a line although the test passes: what is written to stderr itself is not captured.
+pub(crate) fn announce(line: &str) {
+    let _ = stderr().write_all(format!("{line}\n").as_bytes());
+}
