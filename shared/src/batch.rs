@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{BatchId, MessageId};
 
 /// What the record knows of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum BatchState {
     /// The intent is written; a request may be on its way.

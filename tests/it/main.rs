@@ -12,6 +12,7 @@ mod faults;
 mod front_door;
 mod lessons;
 mod listing;
+mod model;
 mod operators;
 mod path;
 mod seeds;
