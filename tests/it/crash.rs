@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt, stream};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::crash::Points;
 use tests::fastsmsing::{self, Mishap, UpdateOptions};
 use tests::scene::{Scene, Settings, message};
@@ -27,8 +28,10 @@ const TRIES: usize = 6;
 const RECORDINGS: usize = 3;
 const LOOK_MS: u64 = 10;
 /// Ahead by so much, every courier of before counts as left behind, and every lost bell as overdue.
-const JUMP_MS: i64 = 60_000;
+const JUMP_MS: i64 = 120_000;
 const BATCH_SIZE: usize = 4;
+/// Below the time-out of the client that waits for it.
+const INTENT_LATE_MS: u64 = 1_800;
 /// Those of the leftovers' dispatchers that die before the sweep comes: with claims and no batch, with a batch and
 /// no outcome, with an outcome that no message was told.
 const LEFT_BEHIND: [&str; 3] = [
@@ -106,8 +109,6 @@ impl Run {
             batch_size: BATCH_SIZE,
             attempts_max: 4,
             timeout_ms: 1_500,
-            dispatch_timeout_s: Some(11),
-            sweep_timeout_s: Some(11),
             // Of the leftovers, no bell shall tell before the sweep comes.
             visibility_timeout_s: automatic.then_some(2),
             fastsmsing: fastsmsing::Options {
@@ -337,4 +338,31 @@ fn pairs(traces: &[Ran]) -> Vec<Run> {
         }
     }
     pairs
+}
+
+/// A dispatcher that is slow, not dead: while its intent is on the wire, a sweep takes it for dead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "belongs to the long suites"]
+async fn a_dispatcher_that_was_taken_for_dead_sends_nothing() {
+    let points = Points::new().unwrap();
+    let scene = Scene::start(Settings { batch_size: 4, environment: points.environment(), ..Settings::default() });
+    let scene = scene.await.unwrap();
+    let intents = AtomicUsize::new(0);
+    scene.stack.dynamo_wire.set_rule(move |seen| {
+        let intent =
+            seen.operation.as_deref() == Some("PutItem") && String::from_utf8_lossy(&seen.body).contains("STARTED");
+        let first = intent && intents.fetch_add(1, Ordering::SeqCst) == 0;
+        if first { Fault::DelayMs(INTENT_LATE_MS) } else { Fault::Pass }
+    });
+    for n in 0..4 {
+        post(&scene, n).await.unwrap();
+    }
+    passed(&points, Some(&"Dispatch: before start a batch, time 1".to_owned())).await.unwrap();
+    // Only the sweep looks at its clock now.
+    points.set_clocks(&[JUMP_MS], true).unwrap();
+    let swept = scene.stack.invoke("sweep", json!({"reach": "recent"})).await.unwrap();
+    points.set_clocks(&[], true).unwrap();
+    assert_eq!(swept["recovered"], 1);
+    let audit = scene.finish().await.unwrap();
+    assert_eq!((audit.sent_twice, audit.delivered()), (0, 4));
 }
