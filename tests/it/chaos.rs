@@ -230,7 +230,6 @@ fn seeds(count: u64) -> impl Iterator<Item = u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes a minute or more"]
 async fn whatever_goes_wrong_the_ledgers_agree() {
     play_all(seeds(SEEDS)).await;
 }
