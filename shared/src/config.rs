@@ -4,6 +4,7 @@
 //! a function that starts with the wrong configuration would lose messages more quietly than one that
 //! does not start.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use aws_config::SdkConfig;
@@ -12,11 +13,11 @@ use serde::de::DeserializeOwned;
 
 use crate::batch::Plan;
 use crate::courier::Courier;
-use crate::provider::Provider;
-use crate::provider::fastsmsing::FastSmsing;
+use crate::provider::{Connection, Provider, Secrets};
 use crate::record::batches::Batches;
 use crate::record::messages::Messages;
 use crate::record::slots::Slots;
+use crate::webhook::Reporter;
 
 /// A key that is missing or can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -59,37 +60,62 @@ impl<F: Fn(&str) -> Option<String>> Source<F> {
         serde_json::from_str(&self.text(key)?).map_err(|error| refused(key, error))
     }
 
-    /// `PROVIDER`, checked.
-    pub fn provider(&self) -> Result<Provider, Refused> {
-        let provider: Provider = self.json("PROVIDER")?;
-        match provider.problem() {
-            Some(problem) => Err(refused("PROVIDER", problem)),
-            None => Ok(provider),
+    /// `PROVIDERS`, each checked: one or more, with names of their own.
+    pub fn providers(&self) -> Result<Vec<Provider>, Refused> {
+        let providers: Vec<Provider> = self.json("PROVIDERS")?;
+        let mut names = BTreeSet::new();
+        for provider in &providers {
+            if let Some(problem) = provider.problem() {
+                return Err(refused("PROVIDERS", format!("{}: {problem}", provider.name)));
+            }
+            if !names.insert(&provider.name) {
+                return Err(refused("PROVIDERS", format!("{}: name is taken by another", provider.name)));
+            }
+        }
+        if providers.is_empty() { Err(refused("PROVIDERS", "holds no provider")) } else { Ok(providers) }
+    }
+
+    /// `PROVIDER_SECRETS` of every provider.
+    pub fn secrets(&self) -> Result<BTreeMap<String, Secrets>, Refused> {
+        let secrets: BTreeMap<String, Secrets> = self.json("PROVIDER_SECRETS")?;
+        match self.providers()?.iter().find(|provider| !secrets.contains_key(&provider.name)) {
+            Some(provider) => Err(refused("PROVIDER_SECRETS", format!("holds nothing of {}", provider.name))),
+            None => Ok(secrets),
         }
     }
 
-    /// What carries batches to the provider.
+    /// Those who may report, by name.
+    pub fn reporters(&self) -> Result<BTreeMap<String, Reporter>, Refused> {
+        let secrets = self.secrets()?.into_iter();
+        secrets.map(|(name, secrets)| Ok((name, Reporter::parse(&secrets.webhook_secrets)?))).collect()
+    }
+
+    /// What carries batches to the providers.
     pub fn courier(&self, aws: &SdkConfig) -> Result<Courier, Refused> {
-        let provider = self.provider()?;
-        let token = self.text("PROVIDER_TOKEN")?;
+        let secrets = self.secrets()?;
+        let connect = |provider: Provider| {
+            let name = provider.name.clone();
+            Connection::new(provider, &secrets[&name])
+                .map_err(|error| refused("PROVIDER_SECRETS", format!("{name}: {error}")))
+        };
         Ok(Courier {
+            connections: self.providers()?.into_iter().map(connect).collect::<Result<_, _>>()?,
             messages: Messages::new(aws, self.text("MESSAGES_TABLE")?),
             batches: Batches::new(aws, self.text("BATCHES_TABLE")?),
             slots: Slots::new(aws, self.text("PROVIDERS_TABLE")?),
-            fastsmsing: FastSmsing::new(&provider, &token).map_err(|error| refused("PROVIDER_TOKEN", error))?,
             attempts_max: self.value::<i64>("ATTEMPTS_MAX")?.clamp(1, i64::from(u16::MAX)) as u32,
             plan: self.plan()?,
-            provider,
         })
     }
 
-    /// The rule that makes batches: `PROVIDER`'s batch size and `BATCH_WINDOW_S`.
+    /// The rule that makes batches: the largest batch size of `PROVIDERS`, and `BATCH_WINDOW_S`.
     pub fn plan(&self) -> Result<Plan, Refused> {
         let window_s = self.value::<u32>("BATCH_WINDOW_S")?;
         if window_s > WINDOW_MAX_S {
             return Err(refused("BATCH_WINDOW_S", format!("must be at most {WINDOW_MAX_S}")));
         }
-        Ok(Plan { size: self.provider()?.batch_size, window: SignedDuration::from_secs(window_s.into()) })
+        let size = self.providers()?.iter().map(|provider| provider.batch_size).max().unwrap_or(1);
+        Ok(Plan { size, window: SignedDuration::from_secs(window_s.into()) })
     }
 }
 
@@ -105,8 +131,8 @@ mod tests {
     use super::*;
 
     fn refusal(provider: &str) -> String {
-        let source = Source::new(|key| (key == "PROVIDER").then(|| provider.to_owned()));
-        source.provider().unwrap_err().to_string()
+        let source = Source::new(|key| (key == "PROVIDERS").then(|| format!("[{provider}]")));
+        source.providers().unwrap_err().to_string()
     }
 
     #[test]
@@ -118,5 +144,8 @@ mod tests {
         assert!(refusal(r#"{"name":"f","url":"http://x","rate_per_s":1,"batch_size":0}"#).contains("batch_size"));
         assert!(refusal(r#"{"name":"f","url":"http://x","rate_per_s":0,"batch_size":1}"#).contains("rate_per_s"));
         assert!(refusal(r#"{"name":"f","url":"http://x","rate_per_s":1,"batch_size":1,"speed":1}"#).contains("speed"));
+        let twice = r#"{"name":"f","url":"http://x","rate_per_s":1,"batch_size":1}"#;
+        assert!(refusal(&format!("{twice},{twice}")).contains("f: name is taken"));
+        assert!(refusal("").contains("holds no provider"));
     }
 }

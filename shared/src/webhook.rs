@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use lambda_http::http::HeaderMap;
 use sha2::Sha256;
 
-use crate::config::{Refused, Source, refused};
+use crate::config::{Refused, refused};
 use crate::http::Problem;
 
 /// A call whose timestamp is further away than this may be a replay.
@@ -19,29 +19,34 @@ const TOLERANCE_S: i64 = 5 * 60;
 const SECRETS_MAX: usize = 2;
 /// The specification's least length of a secret.
 const SECRET_BYTES_MIN: usize = 24;
-const KEY: &str = "WEBHOOK_SECRETS";
+const KEY: &str = "PROVIDER_SECRETS";
 
-/// The secrets that a report may be signed with.
-pub struct Secrets(Vec<Vec<u8>>);
+/// A provider, by the secrets that its reports may be signed with.
+pub struct Reporter(Vec<Vec<u8>>);
 
-impl Secrets {
-    /// Reads the key `WEBHOOK_SECRETS`: one or two of `whsec_<base64>`, separated by a blank.
-    pub fn read<F: Fn(&str) -> Option<String>>(source: &Source<F>) -> Result<Self, Refused> {
+impl Reporter {
+    /// Reads a provider's `webhook_secrets`: one or two of `whsec_<base64>`, separated by a blank.
+    pub fn parse(text: &str) -> Result<Self, Refused> {
         let secret = |text: &str| {
             let base64 = text.strip_prefix("whsec_").ok_or_else(|| refused(KEY, "a secret must begin with whsec_"))?;
             let secret = STANDARD.decode(base64).ok().filter(|secret| secret.len() >= SECRET_BYTES_MIN);
             let problem = format!("a secret must be base64 of {SECRET_BYTES_MIN} bytes or more behind whsec_");
             secret.ok_or_else(|| refused(KEY, problem))
         };
-        let secrets: Vec<_> = source.text(KEY)?.split_whitespace().map(secret).collect::<Result<_, _>>()?;
+        let secrets: Vec<_> = text.split_whitespace().map(secret).collect::<Result<_, _>>()?;
         match secrets.len() {
             1..=SECRETS_MAX => Ok(Self(secrets)),
             _ => Err(refused(KEY, format!("must hold 1 to {SECRETS_MAX} secrets"))),
         }
     }
 
-    /// Checks that the body comes from who holds a secret, and lately.
-    pub fn verify(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<(), Problem> {
+    /// Checks that the body comes from one of those who hold a secret, and lately.
+    pub fn verify_any<'a>(
+        mut reporters: impl Iterator<Item = &'a Reporter>,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<(), Problem> {
         let (id, at) = (header(headers, "webhook-id")?, header(headers, "webhook-timestamp")?);
         let signatures = header(headers, "webhook-signature")?;
         let seconds: i64 =
@@ -50,9 +55,10 @@ impl Secrets {
             return Err(unauthorised("webhook-timestamp", "Is more than 5 minutes away from now"));
         }
         let signed = [id.as_bytes(), b".", at.as_bytes(), b".", body].concat();
-        let given =
-            signatures.split(' ').filter_map(|one| one.strip_prefix("v1,")).filter_map(|one| STANDARD.decode(one).ok());
-        if given.into_iter().any(|signature| self.0.iter().any(|secret| is_signed(secret, &signed, &signature))) {
+        let given = signatures.split(' ').filter_map(|one| one.strip_prefix("v1,"));
+        let given: Vec<_> = given.filter_map(|one| STANDARD.decode(one).ok()).collect();
+        let signed_by = |secret: &Vec<u8>| given.iter().any(|signature| is_signed(secret, &signed, signature));
+        if reporters.any(|reporter| reporter.0.iter().any(signed_by)) {
             return Ok(());
         }
         Err(unauthorised("webhook-signature", "No signature fits the body"))
@@ -80,8 +86,7 @@ mod tests {
     const AT: &str = "1614265330";
 
     fn verify(secrets: &str, signature: &str, now_s: i64) -> Result<(), Problem> {
-        let secrets = secrets.to_owned();
-        let secrets = Secrets::read(&Source::new(move |_: &str| Some(secrets.clone()))).unwrap();
+        let reporter = Reporter::parse(secrets).unwrap();
         let headers = [
             ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
             ("webhook-timestamp", AT),
@@ -89,7 +94,7 @@ mod tests {
         ];
         let headers =
             HeaderMap::from_iter(headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())));
-        secrets.verify(&headers, BODY, Timestamp::from_second(now_s).unwrap())
+        Reporter::verify_any([reporter].iter(), &headers, BODY, Timestamp::from_second(now_s).unwrap())
     }
 
     // The example that the specification's own libraries are tested with.

@@ -14,11 +14,12 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::activity::Activity;
 use crate::lambda::Lambda;
-use crate::loopback::{Server, listen};
+use crate::loopback::Server;
 use crate::template::Function;
 use routes::Routes;
 
@@ -32,11 +33,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub async fn start(port: Option<u16>, functions: &[Function], lambda: Arc<Lambda>) -> Result<Gateway> {
+    pub fn start(listener: TcpListener, functions: &[Function], lambda: Arc<Lambda>) -> Result<Gateway> {
         let activity = Activity::default();
         let door = Door { routes: Routes::new(functions), lambda, activity: activity.clone() };
         let router = Router::new().fallback(answer).with_state(Arc::new(door));
-        Ok(Gateway { server: Server::start(listen(port).await?, router)?, activity })
+        Ok(Gateway { server: Server::start(listener, router)?, activity })
     }
 
     pub fn server(&self) -> &Server {

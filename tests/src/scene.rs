@@ -112,14 +112,10 @@ impl Scene {
         let provider_url = provider_wire.as_ref().map_or(fastsmsing.url().to_owned(), Wire::url);
         let keys: BTreeMap<_, _> = ["shop", "stall", "ops"].map(|name| (name, format!("local-{name}-key"))).into();
         let webhook_secret = "whsec_bG9jYWwtc2VjcmV0LW9mLXRoZS1zY2VuZQ==".to_owned();
-        let secrets = [("token", fastsmsing.token()), ("webhook_secrets", &webhook_secret)];
+        let secrets = json!({"fastsmsing": {"token": fastsmsing.token(), "webhook_secrets": webhook_secret}});
         let stack = Stack::start(stack::Options {
             parameters: parameters(&settings, &provider_url, &keys),
-            secrets: [(
-                "sms-proxy/fastsmsing".to_owned(),
-                secrets.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-            )]
-            .into(),
+            secrets: [("sms-proxy/providers".to_owned(), secrets.to_string())].into(),
             functions: settings.functions,
             mischief: settings.mischief,
             visibility_timeout_s: settings.visibility_timeout_s,
@@ -328,18 +324,18 @@ fn parameters(settings: &Settings, provider_url: &str, keys: &BTreeMap<&str, Str
     let clients = keys
         .iter()
         .map(|(name, key)| json!({"name": name, "key_sha256": sha256_hex(key.as_bytes()), "operator": *name == "ops"}));
-    let provider = json!({
+    let providers = json!([{
         "name": "fastsmsing",
         "url": provider_url,
         "rate_per_s": settings.rate_per_s,
         "batch_size": settings.batch_size,
         "key_lifetime_s": settings.fastsmsing.key_lifetime_s,
         "timeout_ms": settings.timeout_ms,
-    });
+    }]);
     let since = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * settings.record_days);
     [
         ("Clients", Value::from_iter(clients).to_string()),
-        ("Provider", provider.to_string()),
+        ("ProviderList", providers.to_string()),
         ("BatchWindowS", settings.window_s.to_string()),
         ("AttemptsMax", settings.attempts_max.to_string()),
         ("RecordSince", shared::id::utc_day(since).to_string()),

@@ -51,10 +51,12 @@ pub struct Given {
     pub secrets: Secrets,
     /// Where SQS listens, without a slash at the end: queue URLs begin with it.
     pub sqs_url: String,
+    /// Where the HTTP API listens, likewise.
+    pub api_url: String,
 }
 
-/// Secrets Manager: name of the secret, then its keys.
-pub type Secrets = BTreeMap<String, BTreeMap<String, String>>;
+/// Secrets Manager: name of the secret, and the text that it holds.
+pub type Secrets = BTreeMap<String, String>;
 
 #[derive(Clone, Debug, Default)]
 pub struct Plan {

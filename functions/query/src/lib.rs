@@ -35,7 +35,7 @@ pub struct App {
     clients: Clients,
     messages: Messages,
     batches: Batches,
-    provider: Provider,
+    providers: Vec<Provider>,
     /// Nothing was recorded before this moment.
     since: Timestamp,
 }
@@ -58,7 +58,7 @@ impl App {
             clients: Clients::read(source)?,
             messages: Messages::new(aws, source.text("MESSAGES_TABLE")?),
             batches: Batches::new(aws, source.text("BATCHES_TABLE")?),
-            provider: source.provider()?,
+            providers: source.providers()?,
             since: start_of(source.value::<Date>("RECORD_SINCE")?),
         })
     }
@@ -109,7 +109,7 @@ impl App {
     async fn get_batch(&self, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
         self.clients.identify_operator(request.headers())?;
         let parameters = request.query_string_parameters();
-        let provider = parameters.first("provider").unwrap_or(&self.provider.name);
+        let provider = parameters.first("provider").unwrap_or(&self.providers[0].name);
         let found = match id.parse::<BatchId>() {
             Ok(id) => self.batches.get(provider, id).await?,
             Err(NotAnId::Foreign) => None,
@@ -125,7 +125,7 @@ impl App {
         self.clients.identify_operator(request.headers())?;
         let parameters = request.query_string_parameters();
         let OfBatches { paging, state, provider } = OfBatches::parse(parameters.iter())?;
-        let provider = provider.as_ref().unwrap_or(&self.provider.name);
+        let provider = provider.as_ref().unwrap_or(&self.providers[0].name);
         let (from, to) = paging.bounds(self.since, clock::now());
         let BatchPage { batches, behind } = self.batches.list(provider, from, to, state, paging.limit).await?;
 

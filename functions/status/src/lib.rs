@@ -28,7 +28,7 @@ use shared::record::messages::Messages;
 use shared::record::moves::{Move, Moved};
 use shared::report::{self, Unreadable, Update};
 use shared::state::{Report, State, Verdict};
-use shared::webhook::Secrets;
+use shared::webhook::Reporter;
 use tracing::{error, info, warn};
 
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -36,9 +36,9 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 const ROUNDS_MAX: usize = 5;
 
 pub struct App {
-    secrets: Secrets,
+    reporters: BTreeMap<String, Reporter>,
     clients: Clients,
-    provider: Provider,
+    providers: Vec<Provider>,
     messages: Messages,
     batches: Batches,
 }
@@ -77,9 +77,9 @@ struct Thread {
 impl App {
     pub fn read<F: Fn(&str) -> Option<String>>(source: &Source<F>, aws: &SdkConfig) -> Result<Self, Refused> {
         Ok(Self {
-            secrets: Secrets::read(source)?,
+            reporters: source.reporters()?,
             clients: Clients::read(source)?,
-            provider: source.provider()?,
+            providers: source.providers()?,
             messages: Messages::new(aws, source.text("MESSAGES_TABLE")?),
             batches: Batches::new(aws, source.text("BATCHES_TABLE")?),
         })
@@ -100,7 +100,7 @@ impl App {
         if body.len() > BODY_BYTES_MAX {
             return Err(Problem::TooLarge { limit_bytes: BODY_BYTES_MAX });
         }
-        self.secrets.verify(request.headers(), body, clock::now())?;
+        Reporter::verify_any(self.reporters.values(), request.headers(), body, clock::now())?;
         let updates = report::parse(&json_body(request, BODY_BYTES_MAX)?)?;
         let taken = self.take(&updates).await?;
         for (update, taken) in updates.iter().zip(&taken) {

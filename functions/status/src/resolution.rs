@@ -38,7 +38,7 @@ impl App {
             Err(error @ NotAnId::Malformed) => return Err(Invalid::new("id", id, &error.to_string()).into()),
         };
         let parameters = request.query_string_parameters();
-        let provider = parameters.first("provider").unwrap_or(&self.provider.name);
+        let provider = parameters.first("provider").unwrap_or(&self.providers[0].name);
         let Some(batch) = self.batches.get(provider, id).await? else {
             return Ok(unknown(&id.to_string()));
         };

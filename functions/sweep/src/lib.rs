@@ -89,7 +89,14 @@ impl App {
 
     /// Batches without an outcome, also those whose messages have all been told.
     async fn sweep_batches(&self, since: Timestamp, turn: &Turn) -> Result<usize, RecordError> {
-        let provider = &self.courier.provider.name;
+        let mut recovered = 0;
+        for connection in &self.courier.connections {
+            recovered += self.sweep_batches_of(&connection.provider.name, since, turn).await?;
+        }
+        Ok(recovered)
+    }
+
+    async fn sweep_batches_of(&self, provider: &str, since: Timestamp, turn: &Turn) -> Result<usize, RecordError> {
         let (mut from, mut recovered) = (BatchId::first_of(since), 0);
         while self.courier.has_time(turn) {
             let page = self.courier.batches.open(provider, from, BATCHES_PAGE).await?;

@@ -8,7 +8,7 @@ use crate::batch::{Answer, Batch, Outcome};
 use crate::clock;
 use crate::message::Message;
 use crate::pace::Slot;
-use crate::provider::Sent;
+use crate::provider::{Connection, Sent};
 use crate::record::batches::Intent;
 use crate::record::slots::Taken;
 
@@ -43,18 +43,25 @@ enum Next {
 
 impl Courier {
     /// Makes the attempts of a batch whose intent is written. The first uses `slot`.
-    pub(super) async fn attempt(&self, batch: &Batch, members: &[Message], slot: Slot, turn: &Turn) -> Tried {
+    pub(super) async fn attempt(
+        &self,
+        to: &Connection,
+        batch: &Batch,
+        members: &[Message],
+        slot: Slot,
+        turn: &Turn,
+    ) -> Tried {
         let (mut attempts, mut ambiguous) = (1, false);
         let (mut slot, mut answer) = (Some(slot), Answer::default());
         let (outcome, fate) = loop {
-            if self.reach(slot.take(), turn).await.is_none() {
+            if self.reach(to, slot.take(), turn).await.is_none() {
                 break (Outcome::Rejected { attempts }, Fate::Keep);
             }
-            let sent = self.fastsmsing.send(batch.id, members).await;
+            let sent = to.send(batch.id, members).await;
             answer = sent.answer().clone();
             ambiguous |= matches!(sent, Sent::Unknown { .. });
-            let next = match self.judge(batch, &sent, attempts).await {
-                Next::Again => self.register(batch, attempts, turn).await,
+            let next = match self.judge(to, batch, &sent, attempts).await {
+                Next::Again => self.register(to, batch, attempts, turn).await,
                 end => end,
             };
             match next {
@@ -71,7 +78,7 @@ impl Courier {
     }
 
     /// What an answer means for a batch at its attempt number `attempts`.
-    async fn judge(&self, batch: &Batch, sent: &Sent, attempts: u32) -> Next {
+    async fn judge(&self, to: &Connection, batch: &Batch, sent: &Sent, attempts: u32) -> Next {
         let more = attempts < self.attempts_max;
         let rejected = Outcome::Rejected { attempts };
         match sent {
@@ -80,7 +87,7 @@ impl Courier {
                 Fate::Keep,
             ),
             // Only the provider's own key makes it safe to ask again, and only once the doubt is on record.
-            Sent::Unknown { answer } if more && self.remembers(batch.id, clock::now()) => {
+            Sent::Unknown { answer } if more && to.provider.remembers(batch.id, clock::now()) => {
                 match self.batches.settle(&batch.provider, batch.id, &Outcome::Unknown, answer, clock::now()).await {
                     Ok(_) => Next::Again,
                     Err(_) => Next::End(Outcome::Unknown, Fate::Keep),
@@ -88,7 +95,7 @@ impl Courier {
             }
             Sent::Unknown { .. } => Next::End(Outcome::Unknown, Fate::Keep),
             Sent::NotSent { pause: Some(pause), .. } => {
-                self.pause(*pause).await;
+                self.pause(to, *pause).await;
                 if more { Next::Again } else { Next::End(rejected, Fate::Keep) }
             }
             Sent::NotSent { .. } if more => Next::Again,
@@ -108,14 +115,14 @@ impl Courier {
     }
 
     /// Counts the next attempt before it is made, after a jittered back-off.
-    async fn register(&self, batch: &Batch, attempts: u32, turn: &Turn) -> Next {
+    async fn register(&self, to: &Connection, batch: &Batch, attempts: u32, turn: &Turn) -> Next {
         let backoff_ms = (BACKOFF_FIRST_MS << (attempts - 1).min(16)).min(BACKOFF_MAX_MS);
         sleep(clock::jittered(SignedDuration::from_millis(backoff_ms))).await;
         let given_up = Next::End(Outcome::Rejected { attempts }, Fate::Keep);
         if !self.has_time(turn) {
             return given_up;
         }
-        let keyed = self.remembers(batch.id, clock::now());
+        let keyed = to.provider.remembers(batch.id, clock::now());
         match self.batches.again(batch, attempts, keyed, clock::now()).await {
             Ok(Intent::Written) => Next::Again,
             // Somebody else took the batch over, or the record is gone: what is known by now is all.
@@ -124,12 +131,12 @@ impl Courier {
     }
 
     /// Waits until the batch may be sent, by `slot` or, where that was missed or used, by another.
-    pub(super) async fn reach(&self, slot: Option<Slot>, turn: &Turn) -> Option<()> {
+    pub(super) async fn reach(&self, to: &Connection, slot: Option<Slot>, turn: &Turn) -> Option<()> {
         let mut held = slot;
         loop {
             let slot = match held.take() {
                 Some(slot) => slot,
-                None => match self.slot().await {
+                None => match self.slot(to).await {
                     Ok(Taken::Slot(slot)) => slot,
                     Ok(Taken::NotBefore(_)) | Err(_) => return None,
                 },
@@ -144,8 +151,8 @@ impl Courier {
         }
     }
 
-    async fn pause(&self, pause: SignedDuration) {
-        if let Err(error) = self.slots.pause(&self.provider.name, clock::now() + pause).await {
+    async fn pause(&self, to: &Connection, pause: SignedDuration) {
+        if let Err(error) = self.slots.pause(&to.provider.name, clock::now() + pause).await {
             error!(%error, "the provider's pause was not recorded");
         }
     }

@@ -4,6 +4,7 @@ use super::{Courier, Turn};
 use crate::clock;
 use crate::id::{BatchId, MessageId};
 use crate::message::Message;
+use crate::provider::Connection;
 use crate::record::messages::Messages;
 use crate::record::moves::{Move, Moved};
 use crate::record::range::{Filter, Order, Range, Step, bounds};
@@ -28,6 +29,7 @@ impl Courier {
     /// Claims the next batch of what waits from `from` on, if there is one to send now.
     pub(super) async fn claim_waiting(
         &self,
+        to: &Connection,
         from: &mut MessageId,
         turn: &Turn,
     ) -> Result<Option<Claimed>, RecordError> {
@@ -38,36 +40,35 @@ impl Courier {
         let Some(last) = load.last() else { return Ok(None) };
         *from = last.id;
 
-        let mut claimed = self.claim(load).await;
+        let mut claimed = self.claim(to, load).await;
         // Another courier got some of them first: what waits behind them fills the batch up.
         while claimed.members.len() < self.plan.size {
             // A read that fails now costs fullness only; what is claimed has to be carried or given back.
             let more = take(&mut waiting, self.plan.size - claimed.members.len()).await.unwrap_or_default();
             let Some(last) = more.last() else { break };
             *from = last.id;
-            self.claim_more(&mut claimed, more).await;
+            self.claim_more(to, &mut claimed, more).await;
         }
         let ids: Vec<_> = claimed.members.iter().map(|message| message.id).collect();
         if self.plan.next(&ids, clock::now()) > 0 {
             return Ok(Some(claimed));
         }
         if !claimed.members.is_empty() || !claimed.doubtful.is_empty() {
-            self.abandon(&self.intent(&claimed, turn), &claimed.doubtful).await;
+            self.abandon(&self.intent(to, &claimed, turn), &claimed.doubtful).await;
         }
         Ok(None)
     }
 
     /// Claims messages for a new batch.
-    pub(super) async fn claim(&self, load: Vec<Message>) -> Claimed {
+    pub(super) async fn claim(&self, to: &Connection, load: Vec<Message>) -> Claimed {
         let mut claimed = Claimed { batch_id: clock::batch_id(), members: Vec::new(), doubtful: Vec::new() };
-        self.claim_more(&mut claimed, load).await;
+        self.claim_more(to, &mut claimed, load).await;
         claimed
     }
 
-    async fn claim_more(&self, claimed: &mut Claimed, load: Vec<Message>) {
+    async fn claim_more(&self, to: &Connection, claimed: &mut Claimed, load: Vec<Message>) {
         let (batch_id, now) = (claimed.batch_id, clock::now());
-        let moves: Vec<_> =
-            load.iter().map(|message| Move::claim(message, batch_id, &self.provider.name, now)).collect();
+        let moves: Vec<_> = load.iter().map(|message| Move::claim(message, batch_id, &to.provider.name, now)).collect();
         let results = self.messages.make(&moves).await;
         for (mut message, result) in load.into_iter().zip(results) {
             match result {

@@ -19,8 +19,7 @@ use crate::crash;
 use crate::id::{BatchId, MessageId};
 use crate::message::Message;
 use crate::pace::Slot;
-use crate::provider::Provider;
-use crate::provider::fastsmsing::FastSmsing;
+use crate::provider::Connection;
 use crate::record::RecordError;
 use crate::record::batches::{Batches, Intent};
 use crate::record::messages::Messages;
@@ -41,8 +40,7 @@ pub struct Courier {
     pub messages: Messages,
     pub batches: Batches,
     pub slots: Slots,
-    pub fastsmsing: FastSmsing,
-    pub provider: Provider,
+    pub connections: Vec<Connection>,
     /// How often one batch is offered while the provider provably takes nothing; below 1 means 1.
     pub attempts_max: u32,
     pub plan: Plan,
@@ -88,34 +86,35 @@ impl Courier {
         if !self.has_time(turn) {
             return Ok(Round::OutOfTime);
         }
-        let slot = match self.slot().await? {
+        let to = &self.connections[0];
+        let slot = match self.slot(to).await? {
             Taken::Slot(slot) => slot,
             Taken::NotBefore(moment) => return Ok(Round::NoSlot(moment)),
         };
         // Claiming begins one interval ahead of the slot, when the holder of the slot before is done claiming:
         // so two couriers do not halve what would have filled one batch.
-        sleep(slot.wait(clock::now()) - self.provider.pace().interval()).await;
-        match self.claim_waiting(from, turn).await? {
-            Some(claimed) => self.carry(claimed, slot, turn).await,
+        sleep(slot.wait(clock::now()) - to.provider.pace().interval()).await;
+        match self.claim_waiting(to, from, turn).await? {
+            Some(claimed) => self.carry(to, claimed, slot, turn).await,
             None => Ok(Round::Idle),
         }
     }
 
     /// Carries a claimed batch, and where the provider refuses it as a whole its halves, until the message
     /// that it can't take stands alone.
-    async fn carry(&self, claimed: Claimed, slot: Slot, turn: &Turn) -> Result<Round, RecordError> {
-        let (mut round, mut refused) = self.carry_one(claimed, slot, turn).await?;
+    async fn carry(&self, to: &Connection, claimed: Claimed, slot: Slot, turn: &Turn) -> Result<Round, RecordError> {
+        let (mut round, mut refused) = self.carry_one(to, claimed, slot, turn).await?;
         while let Some(part) = refused.pop() {
             if !self.has_time(turn) {
                 return Ok(Round::OutOfTime);
             }
-            let slot = match self.slot().await? {
+            let slot = match self.slot(to).await? {
                 Taken::Slot(slot) => slot,
                 Taken::NotBefore(moment) => return Ok(Round::NoSlot(moment)),
             };
-            let claimed = self.claim(part).await;
+            let claimed = self.claim(to, part).await;
             if !claimed.members.is_empty() {
-                let (carried, parts) = self.carry_one(claimed, slot, turn).await?;
+                let (carried, parts) = self.carry_one(to, claimed, slot, turn).await?;
                 round = carried;
                 refused.extend(parts);
             }
@@ -126,11 +125,12 @@ impl Courier {
     /// Carries one batch; returns the parts that it is to be carried in instead, if any.
     async fn carry_one(
         &self,
+        to: &Connection,
         claimed: Claimed,
         slot: Slot,
         turn: &Turn,
     ) -> Result<(Round, Vec<Vec<Message>>), RecordError> {
-        let batch = self.intent(&claimed, turn);
+        let batch = self.intent(to, &claimed, turn);
         let Claimed { members, doubtful, .. } = claimed;
         match self.batches.start(&batch).await {
             Ok(Intent::Written) => {}
@@ -150,7 +150,7 @@ impl Courier {
         self.release(&batch, &doubtful).await;
 
         let begun = clock::now();
-        let tried = self.attempt(&batch, &members, slot, turn).await;
+        let tried = self.attempt(to, &batch, &members, slot, turn).await;
         report(&batch, &members, &tried, begun);
         let settled = self.settle(&batch, &tried).await?;
         let Some(settled) = settled else { return Ok((Round::Unsent, Vec::new())) };
@@ -163,9 +163,9 @@ impl Courier {
     }
 
     /// The batch that the claimed messages make, as it is to be written down before it is sent.
-    fn intent(&self, claimed: &Claimed, turn: &Turn) -> Batch {
+    fn intent(&self, to: &Connection, claimed: &Claimed, turn: &Turn) -> Batch {
         let members = claimed.members.iter().map(|message| message.id).collect();
-        self.batch(&self.provider.name, claimed.batch_id, BatchState::Started, members, turn)
+        self.batch(&to.provider.name, claimed.batch_id, BatchState::Started, members, turn)
     }
 
     /// What is written over a batch of which nothing is written yet, so that it never is.
@@ -191,14 +191,15 @@ impl Courier {
         }
     }
 
-    async fn slot(&self) -> Result<Taken, RecordError> {
+    async fn slot(&self, to: &Connection) -> Result<Taken, RecordError> {
         let wait_max = SignedDuration::from_secs(SLOT_WAIT_MAX_S);
-        self.slots.take(&self.provider.name, self.provider.pace(), wait_max, clock::now()).await
+        self.slots.take(&to.provider.name, to.provider.pace(), wait_max, clock::now()).await
     }
 
     /// Another request can be made, answered and recorded before this invocation ends.
     pub fn has_time(&self, turn: &Turn) -> bool {
-        let timeout_ms = i64::try_from(self.provider.timeout_ms).unwrap_or(i64::MAX / 2);
+        let timeout_ms = self.connections.iter().map(|connection| connection.provider.timeout_ms).max();
+        let timeout_ms = i64::try_from(timeout_ms.unwrap_or_default()).unwrap_or(i64::MAX / 2);
         let needed = SignedDuration::from_millis(timeout_ms.saturating_add(RECORD_MS));
         turn.deadline.duration_since(clock::now()) > needed
     }

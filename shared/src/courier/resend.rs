@@ -2,15 +2,13 @@
 
 use std::collections::HashMap;
 
-use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
 use super::{Courier, Turn};
 use crate::batch::{Batch, BatchState, Outcome};
 use crate::clock;
-use crate::id::BatchId;
 use crate::message::Message;
-use crate::provider::{KEY_MARGIN_S, Sent};
+use crate::provider::{Connection, Sent};
 use crate::record::RecordError;
 use crate::record::batches::Intent;
 
@@ -18,19 +16,19 @@ impl Courier {
     /// Sends an unknown batch again under its key, once, while the provider surely remembers it; returns the
     /// batch as it stands then. Only "taken" settles it: any other answer is one to the repeat alone.
     pub(super) async fn resend(&self, batch: Batch, turn: &Turn) -> Result<Batch, RecordError> {
-        let is_ours = batch.provider == self.provider.name;
-        if batch.state != BatchState::Unknown || !is_ours || !self.remembers(batch.id, clock::now()) {
-            return Ok(batch);
-        }
+        // A provider that is no longer configured can't be asked.
+        let to = self.connections.iter().find(|connection| connection.provider.name == batch.provider);
+        let remembers = |to: &&Connection| to.provider.remembers(batch.id, clock::now());
+        let Some(to) = to.filter(|to| batch.state == BatchState::Unknown && remembers(to)) else { return Ok(batch) };
         let Some(members) = self.members(&batch).await? else { return Ok(batch) };
-        if self.reach(None, turn).await.is_none() || !self.remembers(batch.id, clock::now()) {
+        if self.reach(to, None, turn).await.is_none() || !remembers(&to) {
             return Ok(batch);
         }
         let mine = Batch { owner: turn.owner.clone(), deadline: turn.deadline, ..batch };
         let Intent::Written = self.batches.again(&mine, mine.attempts, true, clock::now()).await? else {
             return Ok(mine);
         };
-        let sent = self.fastsmsing.send(mine.id, &members).await;
+        let sent = to.send(mine.id, &members).await;
         let outcome = match &sent {
             Sent::Confirmed { request_id, refused, .. } => {
                 Outcome::Confirmed { request_id: Some(request_id.clone()), refused: refused.clone() }
@@ -40,12 +38,6 @@ impl Courier {
         info!(event = "resent", batch_id = %mine.id, attempts = mine.attempts + 1, ?outcome, "sent again under its key");
         let settled = self.batches.settle(&mine.provider, mine.id, &outcome, sent.answer(), clock::now()).await?;
         Ok(settled.unwrap_or(mine))
-    }
-
-    /// The provider tells a repeat of this batch by its key, and will until the request has been answered.
-    pub(super) fn remembers(&self, id: BatchId, now: Timestamp) -> bool {
-        let sure_s = self.provider.key_lifetime_s.saturating_sub(KEY_MARGIN_S);
-        now.duration_since(id.created_at()) < SignedDuration::from_secs(i64::try_from(sure_s).unwrap_or(i64::MAX))
     }
 
     /// The batch's messages in request order, so that the bytes are the same.

@@ -40,7 +40,7 @@ use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect, retry};
 use serde::{Deserialize, Serialize};
 
-use super::{Provider, Sent};
+use super::{Provider, Sent, Unusable};
 use crate::batch::Answer;
 use crate::crash;
 use crate::id::{BatchId, MessageId};
@@ -61,11 +61,6 @@ pub struct FastSmsing {
     url: String,
     authorization: HeaderValue,
 }
-
-/// The client can't be made.
-#[derive(Debug, thiserror::Error)]
-#[error("FastSMSing can't be used: {0}")]
-pub struct Unusable(String);
 
 #[derive(Serialize)]
 struct Request<'a> {

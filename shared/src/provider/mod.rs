@@ -14,32 +14,61 @@
 //! | other 5xx with the provider's error body | `NotSent` |
 //! | time-out, reset, closed without an answer, 408, 409, 502, 504, anything unreadable | `Unknown` |
 //!
-//! A [`Provider`] is configured as a JSON document:
-//! `{"name": "fastsmsing", "url": "https://…", "rate_per_s": 10, "batch_size": 100, "key_lifetime_s": 0, "timeout_ms": 10000}`.
+//! Providers are configured as a JSON list of [`Provider`]s:
+//!
+//! ```json
+//! [{"name": "fastsmsing", "protocol": "fastsmsing", "url": "https://…", "rate_per_s": 10, "batch_size": 100,
+//!   "key_lifetime_s": 0, "timeout_ms": 10000, "weight": 1}]
+//! ```
+//!
+//! and their [`Secrets`] as a JSON object by name: `{"fastsmsing": {"token": "…", "webhook_secrets": "whsec_…"}}`.
 
 pub mod fastsmsing;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use crate::batch::Answer;
-use crate::id::MessageId;
+use crate::id::{BatchId, MessageId};
+use crate::message::Message;
 use crate::pace::Pace;
+use fastsmsing::FastSmsing;
 
 /// Members of a batch item stay far below DynamoDB's 400 KB.
 const BATCH_SIZE_MAX: usize = 1_000;
 /// A request has to be answered and recorded well within one invocation.
 const TIMEOUT_MAX_MS: u64 = 30_000;
 /// A key counts as forgotten so long before its lifetime ends: the clocks of three parties are involved.
-pub const KEY_MARGIN_S: u64 = 5 * 60;
+const KEY_MARGIN_S: u64 = 5 * 60;
 const RATE_MAX_PER_S: f64 = 1_000.0;
+const WEIGHT_MAX: u32 = 1_000;
 
-/// One provider's limits and abilities: the document under the configuration key `PROVIDER`.
+/// How to speak to a provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    #[default]
+    Fastsmsing,
+}
+
+/// What is known only to a provider and to us.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    /// What we prove ourselves with.
+    pub token: String,
+    /// What its reports are proved with: one value, or two during a rotation, separated by a blank.
+    pub webhook_secrets: String,
+}
+
+/// One provider's limits and abilities: an entry of the configuration key `PROVIDERS`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provider {
     /// Its name in the record.
     pub name: String,
+    #[serde(default)]
+    pub protocol: Protocol,
     /// The address that its paths are appended to.
     pub url: String,
     /// Requests a second that it allows. Requests keep 1/rate and 100 ms apart, so that a stalled one never
@@ -53,6 +82,50 @@ pub struct Provider {
     /// Until an answer must be there.
     #[serde(default = "timeout_default_ms")]
     pub timeout_ms: u64,
+    /// Its share of the batches, in proportion to the others'.
+    #[serde(default = "weight_default")]
+    pub weight: u32,
+}
+
+/// A provider, and how it is reached.
+#[derive(Clone)]
+pub struct Connection {
+    pub provider: Provider,
+    adapter: Adapter,
+}
+
+/// One client per protocol; all tell what happened in the same words.
+#[derive(Clone)]
+enum Adapter {
+    FastSmsing(FastSmsing),
+}
+
+/// The client of a provider can't be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the provider can't be used: {0}")]
+pub struct Unusable(pub(crate) String);
+
+impl Connection {
+    /// Fails where the token can't stand in a header.
+    pub fn new(provider: Provider, secrets: &Secrets) -> Result<Self, Unusable> {
+        let adapter = match provider.protocol {
+            Protocol::Fastsmsing => Adapter::FastSmsing(FastSmsing::new(&provider, &secrets.token)?),
+        };
+        Ok(Self { provider, adapter })
+    }
+
+    /// Makes one request that carries `messages`, in their order, as batch `id`.
+    ///
+    /// The same batch always makes the same bytes, so that its key can be used again.
+    pub async fn send(&self, id: BatchId, messages: &[Message]) -> Sent {
+        match &self.adapter {
+            Adapter::FastSmsing(fastsmsing) => fastsmsing.send(id, messages).await,
+        }
+    }
+}
+
+fn weight_default() -> u32 {
+    1
 }
 
 fn timeout_default_ms() -> u64 {
@@ -62,6 +135,12 @@ fn timeout_default_ms() -> u64 {
 impl Provider {
     pub fn pace(&self) -> Pace {
         Pace::new(self.rate_per_s)
+    }
+
+    /// It tells a repeat of this batch by its key, and will until the request has been answered.
+    pub fn remembers(&self, id: BatchId, now: Timestamp) -> bool {
+        let sure_s = self.key_lifetime_s.saturating_sub(KEY_MARGIN_S);
+        now.duration_since(id.created_at()) < SignedDuration::from_secs(i64::try_from(sure_s).unwrap_or(i64::MAX))
     }
 
     /// What is wrong with it, if anything.
@@ -78,6 +157,8 @@ impl Provider {
             Some(format!("key_lifetime_s must be 0 or more than {KEY_MARGIN_S}"))
         } else if !(1..=TIMEOUT_MAX_MS).contains(&self.timeout_ms) {
             Some(format!("timeout_ms must be 1 to {TIMEOUT_MAX_MS}"))
+        } else if !(1..=WEIGHT_MAX).contains(&self.weight) {
+            Some(format!("weight must be 1 to {WEIGHT_MAX}"))
         } else {
             None
         }

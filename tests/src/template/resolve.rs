@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::fields::{Node, join};
 use super::{ACCOUNT, Given, REGION, Secrets, parameters};
 
-/// The only dynamic reference that is played: `{{resolve:secretsmanager:NAME:SecretString:KEY}}`.
+/// The only dynamic reference that is played: `{{resolve:secretsmanager:NAME:SecretString}}`, the whole text.
 const SECRET: &str = "{{resolve:secretsmanager:";
 
 pub(super) struct Names {
@@ -19,6 +19,7 @@ pub(super) struct Names {
     resources: BTreeMap<String, String>,
     secrets: Secrets,
     sqs_url: String,
+    api_url: String,
 }
 
 impl Names {
@@ -30,6 +31,7 @@ impl Names {
             resources: resources.iter().map(|(id, resource)| (id.clone(), kind(resource))).collect(),
             secrets: given.secrets.clone(),
             sqs_url: given.sqs_url.clone(),
+            api_url: given.api_url.clone(),
         })
     }
 
@@ -103,6 +105,7 @@ impl Names {
             ("AWS::SQS::Queue", "Arn") => Ok(arn("sqs", id)),
             ("AWS::SQS::Queue", "QueueName") => Ok(id.to_owned()),
             ("AWS::SQS::Queue", "QueueUrl") => Ok(self.queue_url(id)),
+            ("AWS::Serverless::HttpApi", "ApiEndpoint") => Ok(self.api_url.clone()),
             ("AWS::Serverless::Function", "Arn") => Ok(function_arn(id)),
             // What is not played is only ever pointed at by what is not played either.
             (kind, "Arn") if super::NOT_PLAYED.contains(&kind) => Ok(arn("local", id)),
@@ -132,11 +135,10 @@ impl Names {
     fn with_secrets(&self, path: &str, text: &str) -> Result<String> {
         replace(path, text, SECRET, "}}", |reference| {
             let parts: Vec<&str> = reference.split(':').collect();
-            let [name, "SecretString", key] = parts.as_slice() else {
+            let [name, "SecretString"] = parts.as_slice() else {
                 bail!("{path}: {SECRET}{reference}}}}} not understood")
             };
-            let secret = self.secrets.get(*name).and_then(|secret| secret.get(*key));
-            secret.cloned().with_context(|| format!("{path}: no secret {name} with the key {key} was given"))
+            self.secrets.get(*name).cloned().with_context(|| format!("{path}: no secret {name} was given"))
         })
     }
 }

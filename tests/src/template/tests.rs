@@ -7,12 +7,11 @@ use super::*;
 const TEMPLATE: &str = include_str!("../../../template.yaml");
 
 fn given() -> Given {
-    let keys = [("token", "t0ken"), ("webhook_secrets", "whsec_a whsec_b")];
-    let keys = keys.map(|(key, value)| (key.to_owned(), value.to_owned()));
     Given {
         parameters: BTreeMap::from([("BatchWindowS".to_owned(), "3".to_owned())]),
-        secrets: BTreeMap::from([("sms-proxy/fastsmsing".to_owned(), BTreeMap::from(keys))]),
+        secrets: BTreeMap::from([("sms-proxy/providers".to_owned(), "{}".to_owned())]),
         sqs_url: "http://127.0.0.1:9324".to_owned(),
+        api_url: "http://127.0.0.1:9000".to_owned(),
     }
 }
 
@@ -56,8 +55,8 @@ fn references_parameters_and_secrets_are_resolved() -> Result<()> {
     assert_eq!(env["QUEUE_URL"], format!("http://127.0.0.1:9324/{ACCOUNT}/Doorbell"));
     assert_eq!(env["MESSAGES_TABLE"], "Messages");
     assert_eq!(env["BATCH_WINDOW_S"], "3");
-    assert_eq!(env["PROVIDER_TOKEN"], "t0ken");
-    assert_eq!(plan.function("status")?.env["WEBHOOK_SECRETS"], "whsec_a whsec_b");
+    assert_eq!(env["PROVIDER_SECRETS"], "{}");
+    assert_eq!(env["PUBLIC_URL"], "http://127.0.0.1:9000");
     Ok(())
 }
 
@@ -100,7 +99,7 @@ fn what_aws_would_refuse_is_refused() {
         ("MaximumConcurrency: 5", "MaximumConcurrency: 1", "MaximumConcurrency: must be between 2"),
         ("VisibilityTimeout: 360", "VisibilityTimeout: 59", "Doorbell's VisibilityTimeout of 59 s is shorter"),
         ("!GetAtt Doorbell.Arn", "!GetAtt Doorbel.Arn", "there is no Doorbel"),
-        ("SecretString:token", "SecretString:tokens", "no secret sms-proxy/fastsmsing with the key tokens"),
+        ("Default: sms-proxy/providers", "Default: sms-proxy/provider", "no secret sms-proxy/provider was given"),
     ] {
         let refusal = refusal(before, after);
         assert!(refusal.contains(named), "{refusal}");
