@@ -5,6 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{BatchId, MessageId};
+use crate::message::Message;
+use crate::shape::Shape;
 
 /// What the record knows of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -87,6 +89,28 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Which of `waiting`, oldest first, one request of this shape takes at `now`, up to its own `size`; none while
+    /// there is no batch to send.
+    ///
+    /// When a message is due, its request takes all that fit with the oldest. Before that, only a full batch goes,
+    /// and only if no provider has larger ones: what waits may still share a cheaper request.
+    pub fn load(&self, waiting: &[Message], size: usize, shape: Shape, now: Timestamp) -> Vec<usize> {
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        let is_due = waiting.first().is_some_and(|oldest| self.is_due(oldest.id, now));
+        for (n, message) in waiting.iter().enumerate() {
+            let fits =
+                |group: &Vec<usize>| group.len() < size && shape.fits(group.iter().map(|&n| &waiting[n]), message);
+            match groups.iter().position(fits) {
+                Some(group) => groups[group].push(n),
+                None if is_due && !groups.is_empty() => {}
+                None => groups.push(vec![n]),
+            }
+        }
+        let full = groups.iter().position(|group| size >= self.size && group.len() == size);
+        let chosen = if is_due { Some(0) } else { full };
+        chosen.map(|chosen| groups.swap_remove(chosen)).unwrap_or_default()
+    }
+
     /// How many of `waiting`, oldest first, the next batch takes at `now`; 0 while there is none to send.
     pub fn next(&self, waiting: &[MessageId], now: Timestamp) -> usize {
         let ready = waiting.len() >= self.size || waiting.iter().any(|id| self.is_due(*id, now));

@@ -25,6 +25,11 @@ pub fn batch_id() -> BatchId {
     Id::new(now(), chance())
 }
 
+/// A name that nobody else has.
+pub fn token() -> String {
+    Uuid::now_v7().to_string()
+}
+
 /// Half of `time` and a random part of the other half, so that those who failed together don't return together.
 pub fn jittered(time: SignedDuration) -> SignedDuration {
     let [.., byte] = chance();

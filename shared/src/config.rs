@@ -16,7 +16,7 @@ use crate::courier::Courier;
 use crate::provider::{Connection, Provider, Secrets};
 use crate::record::batches::Batches;
 use crate::record::messages::Messages;
-use crate::record::slots::Slots;
+use crate::record::providers::Providers;
 use crate::webhook::Reporter;
 
 /// A key that is missing or can't be read.
@@ -102,7 +102,7 @@ impl<F: Fn(&str) -> Option<String>> Source<F> {
             connections: self.providers()?.into_iter().map(connect).collect::<Result<_, _>>()?,
             messages: Messages::new(aws, self.text("MESSAGES_TABLE")?),
             batches: Batches::new(aws, self.text("BATCHES_TABLE")?),
-            slots: Slots::new(aws, self.text("PROVIDERS_TABLE")?),
+            providers: Providers::new(aws, self.text("PROVIDERS_TABLE")?),
             attempts_max: self.value::<i64>("ATTEMPTS_MAX")?.clamp(1, i64::from(u16::MAX)) as u32,
             plan: self.plan()?,
         })

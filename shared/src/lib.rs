@@ -9,6 +9,8 @@ pub mod message;
 pub mod pace;
 pub mod report;
 pub mod segment;
+pub mod shape;
+pub mod standing;
 pub mod state;
 
 // What reaches.

@@ -1,8 +1,5 @@
 //! Offering a batch to the provider, as often as it provably takes nothing.
 
-use jiff::SignedDuration;
-use tracing::error;
-
 use super::{Courier, Turn, sleep};
 use crate::batch::{Answer, Batch, Outcome};
 use crate::clock;
@@ -10,7 +7,7 @@ use crate::message::Message;
 use crate::pace::Slot;
 use crate::provider::{Connection, Sent};
 use crate::record::batches::Intent;
-use crate::record::slots::Taken;
+use jiff::SignedDuration;
 
 /// The wait before the second attempt; it doubles for each further one.
 const BACKOFF_FIRST_MS: i64 = 200;
@@ -60,7 +57,8 @@ impl Courier {
             let sent = to.send(batch.id, members).await;
             answer = sent.answer().clone();
             ambiguous |= matches!(sent, Sent::Unknown { .. });
-            let next = match self.judge(to, batch, &sent, attempts).await {
+            let works = self.learn(to, &sent).await;
+            let next = match self.judge(to, batch, &sent, attempts, works).await {
                 Next::Again => self.register(to, batch, attempts, turn).await,
                 end => end,
             };
@@ -77,9 +75,9 @@ impl Courier {
         Tried { outcome, answer, attempts, fate }
     }
 
-    /// What an answer means for a batch at its attempt number `attempts`.
-    async fn judge(&self, to: &Connection, batch: &Batch, sent: &Sent, attempts: u32) -> Next {
-        let more = attempts < self.attempts_max;
+    /// What an answer means for a batch at its attempt number `attempts`, by a provider that otherwise `works`.
+    async fn judge(&self, to: &Connection, batch: &Batch, sent: &Sent, attempts: u32, works: bool) -> Next {
+        let more = works && attempts < self.attempts_max;
         let rejected = Outcome::Rejected { attempts };
         match sent {
             Sent::Confirmed { request_id, refused, .. } => Next::End(
@@ -94,23 +92,13 @@ impl Courier {
                 }
             }
             Sent::Unknown { .. } => Next::End(Outcome::Unknown, Fate::Keep),
-            Sent::NotSent { pause: Some(pause), .. } => {
-                self.pause(to, *pause).await;
-                if more { Next::Again } else { Next::End(rejected, Fate::Keep) }
-            }
             Sent::NotSent { .. } if more => Next::Again,
-            // An error answer counts against the messages; a provider that can't be reached does not.
-            Sent::NotSent { answer: Answer { http_status: Some(_), .. }, .. } => Next::End(rejected, Fate::Try),
-            Sent::NotSent { .. } => Next::End(rejected, Fate::Keep),
-            Sent::Refused { .. } => Next::End(rejected, Fate::Split),
-            Sent::Misconfigured { answer } => {
-                error!(
-                    provider = batch.provider,
-                    http_status = answer.http_status,
-                    "the provider's configuration is wrong"
-                );
-                Next::End(rejected, Fate::Keep)
+            // An error answer counts against the messages; a provider that is out of order does not.
+            Sent::NotSent { pause: None, answer: Answer { http_status: Some(_), .. } } if works => {
+                Next::End(rejected, Fate::Try)
             }
+            Sent::Refused { .. } => Next::End(rejected, Fate::Split),
+            Sent::NotSent { .. } | Sent::Misconfigured { .. } => Next::End(rejected, Fate::Keep),
         }
     }
 
@@ -127,33 +115,6 @@ impl Courier {
             Ok(Intent::Written) => Next::Again,
             // Somebody else took the batch over, or the record is gone: what is known by now is all.
             Ok(Intent::Lost(_)) | Err(_) => given_up,
-        }
-    }
-
-    /// Waits until the batch may be sent, by `slot` or, where that was missed or used, by another.
-    pub(super) async fn reach(&self, to: &Connection, slot: Option<Slot>, turn: &Turn) -> Option<()> {
-        let mut held = slot;
-        loop {
-            let slot = match held.take() {
-                Some(slot) => slot,
-                None => match self.slot(to).await {
-                    Ok(Taken::Slot(slot)) => slot,
-                    Ok(Taken::NotBefore(_)) | Err(_) => return None,
-                },
-            };
-            sleep(slot.wait(clock::now())).await;
-            if !self.has_time(turn) {
-                return None;
-            }
-            if slot.is_valid(clock::now()) {
-                return Some(());
-            }
-        }
-    }
-
-    async fn pause(&self, to: &Connection, pause: SignedDuration) {
-        if let Err(error) = self.slots.pause(&to.provider.name, clock::now() + pause).await {
-            error!(%error, "the provider's pause was not recorded");
         }
     }
 }

@@ -1,20 +1,26 @@
 //! Claiming: from what waits to what one batch holds.
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
 use super::{Courier, Turn};
 use crate::clock;
 use crate::id::{BatchId, MessageId};
 use crate::message::Message;
 use crate::provider::Connection;
-use crate::record::messages::Messages;
 use crate::record::moves::{Move, Moved};
 use crate::record::range::{Filter, Order, Range, Step, bounds};
 use crate::record::{RecordError, state_values};
+use crate::shape::Shape;
 use crate::state::State;
 
 /// Items that are read of each shard at a time: 16 times that is enough for most batches.
 const PAGE_SIZE: usize = 32;
 /// Pages that one round reads to find a batch.
 const PAGES_MAX: usize = 1_024;
+/// Messages that are looked through for those that can share a request with the oldest.
+const MATCHES_MAX: usize = 500;
 
 /// What a batch got hold of.
 pub(super) struct Claimed {
@@ -25,32 +31,55 @@ pub(super) struct Claimed {
     pub(super) doubtful: Vec<MessageId>,
 }
 
+/// What was read of the messages that wait, oldest first, and the rest that was not.
+pub(super) struct Waiting {
+    read: Vec<Message>,
+    rest: Range,
+}
+
 impl Courier {
-    /// Claims the next batch of what waits from `from` on, if there is one to send now.
+    /// Reads what waits from `from` on, as much as the largest batch may need.
+    pub(super) async fn waiting(&self, from: MessageId) -> Result<Waiting, RecordError> {
+        let ahead = clock::now() + clock::SKEW_MAX;
+        let (_, to) = bounds(ahead, ahead);
+        let filter = Filter::default().one_of("state", state_values(&[State::Accepted])?);
+        let mut rest = self.messages.range(Order::OldestFirst, from, to, filter, PAGE_SIZE, PAGES_MAX);
+        let any = self.connections.iter().all(|one| one.provider.shape() == Shape::Any);
+        let read = take(&mut rest, if any { self.plan.size } else { self.plan.size.max(MATCHES_MAX) }).await?;
+        Ok(Waiting { read, rest })
+    }
+
+    /// There is a batch that this provider can carry now.
+    pub(super) fn can_carry(&self, to: &Connection, waiting: &Waiting, now: Timestamp) -> bool {
+        !self.load(to, &waiting.read, now).is_empty()
+    }
+
+    /// Claims the next batch of what waits, if there is one to send now. Moves `from` to the first message that was
+    /// left waiting.
     pub(super) async fn claim_waiting(
         &self,
         to: &Connection,
+        waiting: Waiting,
         from: &mut MessageId,
         turn: &Turn,
     ) -> Result<Option<Claimed>, RecordError> {
-        let mut waiting = waiting(&self.messages, *from)?;
-        let mut load = take(&mut waiting, self.plan.size).await?;
-        let ids: Vec<_> = load.iter().map(|message| message.id).collect();
-        load.truncate(self.plan.next(&ids, clock::now()));
-        let Some(last) = load.last() else { return Ok(None) };
-        *from = last.id;
+        let Waiting { read, mut rest } = waiting;
+        let chosen: BTreeSet<_> = self.load(to, &read, clock::now()).into_iter().collect();
+        let Some(last) = read.last().map(|message| message.id).filter(|_| !chosen.is_empty()) else { return Ok(None) };
+        let (load, left): (Vec<_>, Vec<_>) = read.into_iter().enumerate().partition(|(n, _)| chosen.contains(n));
+        let mut left = left.into_iter().map(|(_, message)| message.id);
+        *from = left.next().unwrap_or(last);
 
-        let mut claimed = self.claim(to, load).await;
+        let mut claimed = self.claim(to, load.into_iter().map(|(_, message)| message).collect()).await;
         // Another courier got some of them first: what waits behind them fills the batch up.
-        while claimed.members.len() < self.plan.size {
+        while *from == last && to.provider.shape() == Shape::Any && claimed.members.len() < to.provider.batch_size {
             // A read that fails now costs fullness only; what is claimed has to be carried or given back.
-            let more = take(&mut waiting, self.plan.size - claimed.members.len()).await.unwrap_or_default();
+            let more = take(&mut rest, to.provider.batch_size - claimed.members.len()).await.unwrap_or_default();
             let Some(last) = more.last() else { break };
             *from = last.id;
             self.claim_more(to, &mut claimed, more).await;
         }
-        let ids: Vec<_> = claimed.members.iter().map(|message| message.id).collect();
-        if self.plan.next(&ids, clock::now()) > 0 {
+        if !self.load(to, &claimed.members, clock::now()).is_empty() {
             return Ok(Some(claimed));
         }
         if !claimed.members.is_empty() || !claimed.doubtful.is_empty() {
@@ -64,6 +93,10 @@ impl Courier {
         let mut claimed = Claimed { batch_id: clock::batch_id(), members: Vec::new(), doubtful: Vec::new() };
         self.claim_more(to, &mut claimed, load).await;
         claimed
+    }
+
+    fn load(&self, to: &Connection, waiting: &[Message], now: Timestamp) -> Vec<usize> {
+        self.plan.load(waiting, to.provider.batch_size, to.provider.shape(), now)
     }
 
     async fn claim_more(&self, to: &Connection, claimed: &mut Claimed, load: Vec<Message>) {
@@ -85,14 +118,6 @@ impl Courier {
             claimed.members.push(message);
         }
     }
-}
-
-/// The messages that wait, oldest first, from `from` on.
-fn waiting(messages: &Messages, from: MessageId) -> Result<Range, RecordError> {
-    let ahead = clock::now() + clock::SKEW_MAX;
-    let (_, to) = bounds(ahead, ahead);
-    let filter = Filter::default().one_of("state", state_values(&[State::Accepted])?);
-    Ok(messages.range(Order::OldestFirst, from, to, filter, PAGE_SIZE, PAGES_MAX))
 }
 
 async fn take(range: &mut Range, count: usize) -> Result<Vec<Message>, RecordError> {

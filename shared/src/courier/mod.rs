@@ -9,6 +9,7 @@ mod claim;
 mod recover;
 mod resend;
 mod settle;
+mod turns;
 
 use jiff::{SignedDuration, Timestamp};
 use tracing::info;
@@ -23,14 +24,14 @@ use crate::provider::Connection;
 use crate::record::RecordError;
 use crate::record::batches::{Batches, Intent};
 use crate::record::messages::Messages;
-use crate::record::slots::{Slots, Taken};
+use crate::record::providers::Providers;
+use crate::standing::Errand;
 use attempts::Fate;
 use claim::Claimed;
+use turns::{Grant, Taken};
 
 pub use settle::confirm_members;
 
-/// A slot further away than this is not worth waiting for: the bells go back instead.
-const SLOT_WAIT_MAX_S: i64 = 10;
 /// What it takes to record an outcome after the provider has answered, with retries.
 const RECORD_MS: i64 = 8_000;
 
@@ -39,7 +40,7 @@ const RECORD_MS: i64 = 8_000;
 pub struct Courier {
     pub messages: Messages,
     pub batches: Batches,
-    pub slots: Slots,
+    pub providers: Providers,
     pub connections: Vec<Connection>,
     /// How often one batch is offered while the provider provably takes nothing; below 1 means 1.
     pub attempts_max: u32,
@@ -86,17 +87,29 @@ impl Courier {
         if !self.has_time(turn) {
             return Ok(Round::OutOfTime);
         }
-        let to = &self.connections[0];
-        let slot = match self.slot(to).await? {
-            Taken::Slot(slot) => slot,
+        let mut waiting = self.waiting(*from).await?;
+        let now = clock::now();
+        let able: Vec<_> = self.connections.iter().filter(|to| self.can_carry(to, &waiting, now)).collect();
+        if able.is_empty() {
+            return Ok(Round::Idle);
+        }
+        let Grant { to, slot } = match self.choose(&able).await? {
+            Taken::Slot(grant) => grant,
             Taken::NotBefore(moment) => return Ok(Round::NoSlot(moment)),
         };
         // Claiming begins one interval ahead of the slot, when the holder of the slot before is done claiming:
         // so two couriers do not halve what would have filled one batch.
-        sleep(slot.wait(clock::now()) - to.provider.pace().interval()).await;
-        match self.claim_waiting(to, from, turn).await? {
+        let ahead = slot.wait(clock::now()) - to.provider.pace().interval();
+        if ahead.is_positive() {
+            sleep(ahead).await;
+            waiting = self.waiting(*from).await?;
+        }
+        match self.claim_waiting(to, waiting, from, turn).await? {
             Some(claimed) => self.carry(to, claimed, slot, turn).await,
-            None => Ok(Round::Idle),
+            None => {
+                self.give_back(to).await;
+                Ok(Round::Idle)
+            }
         }
     }
 
@@ -108,7 +121,7 @@ impl Courier {
             if !self.has_time(turn) {
                 return Ok(Round::OutOfTime);
             }
-            let slot = match self.slot(to).await? {
+            let slot = match self.slot(to, Errand::Batch).await? {
                 Taken::Slot(slot) => slot,
                 Taken::NotBefore(moment) => return Ok(Round::NoSlot(moment)),
             };
@@ -189,11 +202,6 @@ impl Courier {
             last_error: None,
             updated_at: clock::now(),
         }
-    }
-
-    async fn slot(&self, to: &Connection) -> Result<Taken, RecordError> {
-        let wait_max = SignedDuration::from_secs(SLOT_WAIT_MAX_S);
-        self.slots.take(&to.provider.name, to.provider.pace(), wait_max, clock::now()).await
     }
 
     /// Another request can be made, answered and recorded before this invocation ends.

@@ -18,7 +18,7 @@
 //!
 //! ```json
 //! [{"name": "fastsmsing", "protocol": "fastsmsing", "url": "https://…", "rate_per_s": 10, "batch_size": 100,
-//!   "key_lifetime_s": 0, "timeout_ms": 10000, "weight": 1}]
+//!   "key_lifetime_s": 0, "timeout_ms": 10000, "weight": 1, "failures_max": 5, "open_s": 30}]
 //! ```
 //!
 //! and their [`Secrets`] as a JSON object by name: `{"fastsmsing": {"token": "…", "webhook_secrets": "whsec_…"}}`.
@@ -32,6 +32,8 @@ use crate::batch::Answer;
 use crate::id::{BatchId, MessageId};
 use crate::message::Message;
 use crate::pace::Pace;
+use crate::shape::Shape;
+use crate::standing::Breaker;
 use fastsmsing::FastSmsing;
 
 /// Members of a batch item stay far below DynamoDB's 400 KB.
@@ -42,6 +44,8 @@ const TIMEOUT_MAX_MS: u64 = 30_000;
 const KEY_MARGIN_S: u64 = 5 * 60;
 const RATE_MAX_PER_S: f64 = 1_000.0;
 const WEIGHT_MAX: u32 = 1_000;
+/// Whoever is away for longer is asked again all the same.
+const OPEN_MAX_S: u32 = 3_600;
 
 /// How to speak to a provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -85,6 +89,12 @@ pub struct Provider {
     /// Its share of the batches, in proportion to the others'.
     #[serde(default = "weight_default")]
     pub weight: u32,
+    /// Failures in a row that open its breaker.
+    #[serde(default = "failures_default")]
+    pub failures_max: u32,
+    /// How long its breaker stays open before a batch probes it.
+    #[serde(default = "open_default_s")]
+    pub open_s: u32,
 }
 
 /// A provider, and how it is reached.
@@ -128,6 +138,14 @@ fn weight_default() -> u32 {
     1
 }
 
+fn failures_default() -> u32 {
+    5
+}
+
+fn open_default_s() -> u32 {
+    30
+}
+
 fn timeout_default_ms() -> u64 {
     10_000
 }
@@ -135,6 +153,17 @@ fn timeout_default_ms() -> u64 {
 impl Provider {
     pub fn pace(&self) -> Pace {
         Pace::new(self.rate_per_s)
+    }
+
+    pub fn breaker(&self) -> Breaker {
+        Breaker { failures_max: self.failures_max, open: SignedDuration::from_secs(self.open_s.into()) }
+    }
+
+    /// Which messages one of its requests can carry together.
+    pub fn shape(&self) -> Shape {
+        match self.protocol {
+            Protocol::Fastsmsing => Shape::Any,
+        }
     }
 
     /// It tells a repeat of this batch by its key, and will until the request has been answered.
@@ -159,6 +188,10 @@ impl Provider {
             Some(format!("timeout_ms must be 1 to {TIMEOUT_MAX_MS}"))
         } else if !(1..=WEIGHT_MAX).contains(&self.weight) {
             Some(format!("weight must be 1 to {WEIGHT_MAX}"))
+        } else if self.failures_max == 0 {
+            Some("failures_max must be above 0".into())
+        } else if !(1..=OPEN_MAX_S).contains(&self.open_s) {
+            Some(format!("open_s must be 1 to {OPEN_MAX_S}"))
         } else {
             None
         }

@@ -10,9 +10,9 @@ pub mod batches;
 pub mod idempotency;
 pub mod messages;
 pub mod moves;
+pub mod providers;
 pub mod range;
 mod settlement;
-pub mod slots;
 
 use std::collections::HashMap;
 

@@ -1,0 +1,175 @@
+//! Whose turn it is: the provider that carries the next batch, the slot in which it may be asked, and what its answer
+//! means for the batches after it.
+
+use jiff::{SignedDuration, Timestamp};
+use tracing::{error, warn};
+
+use super::{Courier, Turn, sleep};
+use crate::clock;
+use crate::pace::Slot;
+use crate::provider::{Connection, Sent};
+use crate::record::RecordError;
+use crate::record::providers::Written;
+use crate::standing::{Errand, Share, Standing, level, order};
+
+/// A slot further away than this is not worth waiting for: the bells go back instead.
+const SLOT_WAIT_MAX: SignedDuration = SignedDuration::from_secs(10);
+/// Races lost to other dispatchers before a slot counts as not to be had.
+const RACES_MAX: usize = 16;
+/// After so many lost races there may be a slot again.
+const RACED: SignedDuration = SignedDuration::from_secs(1);
+
+/// A provider, and the slot in which it may be asked.
+pub(super) struct Grant<'a> {
+    pub(super) to: &'a Connection,
+    pub(super) slot: Slot,
+}
+
+/// What there was to take.
+pub(super) enum Taken<T> {
+    Slot(T),
+    /// No slot within reach: the next one is not before this moment.
+    NotBefore(Timestamp),
+}
+
+impl Courier {
+    /// The provider furthest below its share, of those that are able to carry what waits, and its next slot.
+    pub(super) async fn choose<'a>(&'a self, able: &[&'a Connection]) -> Result<Taken<Grant<'a>>, RecordError> {
+        for _ in 0..RACES_MAX {
+            let standings = self.standings().await?;
+            let now = clock::now();
+            let (mut soonest, mut raced) = (None, false);
+            for n in order(&self.shares(&standings)) {
+                let (to, seen) = (&self.connections[n], self.begin(&standings, n));
+                if !able.iter().any(|able| able.provider.name == to.provider.name) {
+                    continue;
+                }
+                match seen.take(Errand::Batch, to.provider.pace(), SLOT_WAIT_MAX, now) {
+                    Err(moment) => soonest = soonest.map_or(moment, |soonest: Timestamp| soonest.min(moment)).into(),
+                    Ok((taken, slot)) => match self.providers.write(&standings[n], taken, clock::token()).await? {
+                        Written::Done => return Ok(Taken::Slot(Grant { to, slot })),
+                        Written::Raced => {
+                            raced = true;
+                            break;
+                        }
+                    },
+                }
+            }
+            if !raced {
+                return Ok(Taken::NotBefore(soonest.unwrap_or(now + RACED)));
+            }
+        }
+        Ok(Taken::NotBefore(clock::now() + RACED))
+    }
+
+    /// This provider's next slot.
+    pub(super) async fn slot(&self, to: &Connection, errand: Errand) -> Result<Taken<Slot>, RecordError> {
+        for _ in 0..RACES_MAX {
+            let Some(seen) = self.providers.standings(&[&to.provider.name]).await?.pop() else { break };
+            match seen.take(errand, to.provider.pace(), SLOT_WAIT_MAX, clock::now()) {
+                Err(moment) => return Ok(Taken::NotBefore(moment)),
+                Ok((taken, slot)) => {
+                    if self.providers.write(&seen, taken, clock::token()).await? == Written::Done {
+                        return Ok(Taken::Slot(slot));
+                    }
+                }
+            }
+        }
+        Ok(Taken::NotBefore(clock::now() + RACED))
+    }
+
+    /// Waits until the provider may be asked, by `slot` or, where that was missed or used, by another.
+    pub(super) async fn reach(&self, to: &Connection, slot: Option<Slot>, turn: &Turn) -> Option<()> {
+        let mut held = slot;
+        loop {
+            let slot = match held.take() {
+                Some(slot) => slot,
+                None => match self.slot(to, Errand::Again).await {
+                    Ok(Taken::Slot(slot)) => slot,
+                    Ok(Taken::NotBefore(_)) | Err(_) => return None,
+                },
+            };
+            sleep(slot.wait(clock::now())).await;
+            if !self.has_time(turn) {
+                return None;
+            }
+            if slot.is_valid(clock::now()) {
+                return Some(());
+            }
+        }
+    }
+
+    /// The slot was taken for a batch that there is not.
+    pub(super) async fn give_back(&self, to: &Connection) {
+        self.change(to, Standing::give_back).await;
+    }
+
+    /// What an answer says about the provider, not about the batch. Returns whether it may be asked again soon.
+    pub(super) async fn learn(&self, to: &Connection, sent: &Sent) -> bool {
+        let (breaker, now) = (to.provider.breaker(), clock::now());
+        match sent {
+            Sent::Confirmed { .. } | Sent::Refused { .. } => {
+                self.mend(to).await;
+                true
+            }
+            Sent::NotSent { pause: Some(pause), .. } => {
+                self.change(to, |standing| standing.pause(now + *pause)).await;
+                true
+            }
+            Sent::NotSent { pause: None, .. } | Sent::Unknown { .. } => {
+                self.change(to, |standing| standing.fail(breaker, now)).await.is_none_or(|after| !after.is_open(now))
+            }
+            Sent::Misconfigured { answer } => {
+                error!(
+                    provider = to.provider.name,
+                    http_status = answer.http_status,
+                    "the provider's configuration is wrong"
+                );
+                self.change(to, |standing| standing.open(breaker, now)).await;
+                false
+            }
+        }
+    }
+
+    /// The provider works: its breaker closes, and if it was away it begins where the others are.
+    async fn mend(&self, to: &Connection) {
+        let Ok(standings) = self.standings().await else { return };
+        let Some(own) = self.connections.iter().position(|one| one.provider.name == to.provider.name) else { return };
+        if standings[own].is_troubled() {
+            let level = self.level(&standings, own);
+            self.change(to, |standing| standing.succeed(level)).await;
+        }
+    }
+
+    /// Changes the provider's standing, and returns it; what can't be written now costs pace or share, never a message.
+    async fn change(&self, to: &Connection, change: impl Fn(&Standing) -> Standing) -> Option<Standing> {
+        let changed = self.providers.change(&to.provider.name, clock::token, change).await;
+        changed
+            .inspect_err(|error| warn!(%error, provider = to.provider.name, "a provider's standing was not written"))
+            .ok()
+    }
+
+    async fn standings(&self) -> Result<Vec<Standing>, RecordError> {
+        let names: Vec<_> = self.connections.iter().map(|one| one.provider.name.as_str()).collect();
+        self.providers.standings(&names).await
+    }
+
+    fn shares(&self, standings: &[Standing]) -> Vec<Share> {
+        let begun = (0..standings.len()).map(|n| self.begin(standings, n).assigned);
+        begun.zip(&self.connections).map(|(assigned, one)| Share { assigned, weight: one.provider.weight }).collect()
+    }
+
+    /// The standing of one provider; one that is new begins where the others are.
+    fn begin(&self, standings: &[Standing], n: usize) -> Standing {
+        let seen = standings[n].clone();
+        if seen.version > 0 { seen } else { Standing { assigned: self.level(standings, n), ..seen } }
+    }
+
+    fn level(&self, standings: &[Standing], own: usize) -> u64 {
+        let others = standings.iter().zip(&self.connections).enumerate();
+        let others = others.filter(|(n, (standing, _))| *n != own && standing.version > 0);
+        let others =
+            others.map(|(_, (standing, one))| Share { assigned: standing.assigned, weight: one.provider.weight });
+        level(others, self.connections[own].provider.weight)
+    }
+}

@@ -1,0 +1,99 @@
+//! Table Providers: one item per provider, its standing.
+
+use std::collections::HashMap;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
+
+use super::{Item, RecordError, from_item, text, to_item, unavailable};
+use crate::crash;
+use crate::standing::Standing;
+
+const READ: &str = "read the providers";
+const WRITE: &str = "write a provider";
+/// Races lost to other dispatchers before a change is given up.
+const RACES_MAX: usize = 8;
+
+/// What a write that compares did.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Written {
+    Done,
+    /// Somebody else wrote in between.
+    Raced,
+}
+
+#[derive(Clone)]
+pub struct Providers {
+    client: Client,
+    table: String,
+}
+
+impl Providers {
+    pub fn new(config: &SdkConfig, table: String) -> Self {
+        Self { client: Client::new(config), table }
+    }
+
+    /// The standings of these providers as they are now, in their order.
+    pub async fn standings(&self, names: &[&str]) -> Result<Vec<Standing>, RecordError> {
+        let keys = names.iter().map(|name| Item::from([("name".to_owned(), text(name))])).collect();
+        let request = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
+        let request = request.map_err(|_| RecordError { action: READ, cause: "no keys".into() })?;
+        let get = self.client.batch_get_item().request_items(&self.table, request);
+        let mut answer = get.send().await.map_err(unavailable(READ))?;
+        // DynamoDB leaves keys out when it is throttled; a provider that is left out must not look unknown.
+        if answer.unprocessed_keys.is_some_and(|tables| !tables.is_empty()) {
+            return Err(RecordError { action: READ, cause: "throttled".into() });
+        }
+        let items = answer.responses.as_mut().and_then(|tables| tables.remove(&self.table)).unwrap_or_default();
+        let found = items.into_iter().map(from_item::<Standing>).collect::<Result<Vec<_>, _>>()?;
+        let mut found: HashMap<_, _> = found.into_iter().map(|standing| (standing.name.clone(), standing)).collect();
+        Ok(names.iter().map(|name| found.remove(*name).unwrap_or_else(|| Standing::new(name))).collect())
+    }
+
+    /// W12: `new` in place of `seen`, if nobody wrote in between. `writer` is a name that no other write has.
+    pub async fn write(&self, seen: &Standing, new: Standing, writer: String) -> Result<Written, RecordError> {
+        let new = Standing { version: seen.version + 1, written_by: writer, ..new };
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(to_item(&new)?))
+            .condition_expression("attribute_not_exists(#name) OR #version = :seen")
+            .expression_attribute_names("#name", "name")
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":seen", AttributeValue::N(seen.version.to_string()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match crash::around("write a provider", put.send()).await {
+            Ok(_) => Ok(Written::Done),
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
+                let PutItemError::ConditionalCheckFailedException(found) = error.into_err() else {
+                    return Ok(Written::Raced);
+                };
+                // Our own write, whose answer was lost and which the SDK repeated.
+                let found: Standing = from_item(found.item.unwrap_or_default())?;
+                Ok(if found.written_by == new.written_by { Written::Done } else { Written::Raced })
+            }
+            Err(error) => Err(unavailable(WRITE)(error)),
+        }
+    }
+
+    /// Changes a provider's standing, whoever else does at the same time; returns what it is then.
+    pub async fn change(
+        &self,
+        name: &str,
+        writer: impl Fn() -> String,
+        change: impl Fn(&Standing) -> Standing,
+    ) -> Result<Standing, RecordError> {
+        for _ in 0..RACES_MAX {
+            let Some(seen) = self.standings(&[name]).await?.pop() else { break };
+            let new = change(&seen);
+            if new == seen || self.write(&seen, new.clone(), writer()).await? == Written::Done {
+                return Ok(new);
+            }
+        }
+        Err(RecordError { action: WRITE, cause: "raced".into() })
+    }
+}

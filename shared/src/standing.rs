@@ -1,0 +1,259 @@
+//! A provider's standing: its pace, its breaker and its share, which one conditional write moves together.
+//!
+//! *Pace.* `next_at` is the moment from which the next request may be sent; taking a slot moves it on, so two
+//! dispatchers never hold the same one.
+//!
+//! *Breaker.* Failures in a row open it for a while. Then one dispatcher probes, with a batch like any other: its
+//! slot closes the breaker behind it to everybody else, until the probe's answer opens or closes it for all.
+//!
+//! *Share.* `assigned` counts the batches that were given a slot. The next one goes to the provider that is
+//! furthest below its share, and whoever was away begins where the others are: it is not flooded.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::pace::{Pace, Slot};
+
+/// A probe that was not answered by then has died with its dispatcher.
+const PROBE_S: i64 = 60;
+
+/// What the record holds of a provider. Writes are compared with `version`, so nothing is counted twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    pub name: String,
+    #[serde(default)]
+    pub version: u64,
+    /// Who wrote this version: a repeat after a lost answer finds its own name here.
+    #[serde(default)]
+    pub written_by: String,
+    /// From when its next request may be sent.
+    #[serde(default, with = "jiff::fmt::serde::timestamp::millisecond::optional")]
+    pub next_at: Option<Timestamp>,
+    /// Failures since its last answer that was none.
+    #[serde(default)]
+    pub failures: u32,
+    /// Its breaker is open until then; after that, the next batch is a probe.
+    #[serde(default, with = "jiff::fmt::serde::timestamp::millisecond::optional")]
+    pub open_until: Option<Timestamp>,
+    /// Since when nothing is known to have got through.
+    #[serde(default, with = "jiff::fmt::serde::timestamp::millisecond::optional")]
+    pub open_since: Option<Timestamp>,
+    /// Batches that were given a slot, in proportion to which the next one is given.
+    #[serde(default)]
+    pub assigned: u64,
+}
+
+/// When failures open a breaker, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Breaker {
+    pub failures_max: u32,
+    pub open: SignedDuration,
+}
+
+/// What a slot is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// A new batch, which counts for the share.
+    Batch,
+    /// Another attempt at a batch that was counted.
+    Again,
+}
+
+impl Standing {
+    /// One that was never written.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// The next slot, and the standing after it is taken; or the moment before which there is none.
+    pub fn take(
+        &self,
+        errand: Errand,
+        pace: Pace,
+        wait_max: SignedDuration,
+        now: Timestamp,
+    ) -> Result<(Self, Slot), Timestamp> {
+        if let Some(until) = self.open_until.filter(|until| *until > now) {
+            return Err(until);
+        }
+        let at = self.next_at.map_or(now, |next_at| next_at.max(now));
+        if at > now + wait_max {
+            return Err(at);
+        }
+        let mut taken = self.clone();
+        taken.next_at = Some(at + pace.interval());
+        taken.open_until = self.open_until.map(|_| at + SignedDuration::from_secs(PROBE_S));
+        taken.assigned += u64::from(errand == Errand::Batch);
+        Ok((taken, Slot::new(at)))
+    }
+
+    /// The slot of a batch was not used: it counts for no share.
+    pub fn give_back(&self) -> Self {
+        Self { assigned: self.assigned.saturating_sub(1), ..self.clone() }
+    }
+
+    /// A request failed.
+    pub fn fail(&self, breaker: Breaker, now: Timestamp) -> Self {
+        let failed = Self { failures: self.failures.saturating_add(1), ..self.clone() };
+        if failed.failures >= breaker.failures_max || self.open_until.is_some() {
+            failed.open(breaker, now)
+        } else {
+            failed
+        }
+    }
+
+    /// No further request makes sense for a while.
+    pub fn open(&self, breaker: Breaker, now: Timestamp) -> Self {
+        let open_since = self.open_since.or(Some(now));
+        Self { open_until: Some(now + breaker.open), open_since, ..self.clone() }
+    }
+
+    /// A request was answered as it should be. One that comes back begins with `assigned_min` batches.
+    pub fn succeed(&self, assigned_min: u64) -> Self {
+        let assigned = if self.open_since.is_some() { self.assigned.max(assigned_min) } else { self.assigned };
+        Self { failures: 0, open_until: None, open_since: None, assigned, ..self.clone() }
+    }
+
+    /// The provider asked for a pause: no slot before `until`.
+    pub fn pause(&self, until: Timestamp) -> Self {
+        Self { next_at: self.next_at.max(Some(until)), ..self.clone() }
+    }
+
+    /// There is something that a success has to mend.
+    pub fn is_troubled(&self) -> bool {
+        self.failures > 0 || self.open_since.is_some()
+    }
+
+    /// Its breaker is open; a probe under way counts as open.
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        self.open_until.is_some_and(|until| until > now)
+    }
+}
+
+/// One provider's part in the share: batches so far, and its weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    pub assigned: u64,
+    pub weight: u32,
+}
+
+/// The providers in the order in which the next batch is offered: the one furthest below its share first.
+pub fn order(shares: &[Share]) -> Vec<usize> {
+    let mut order: Vec<_> = (0..shares.len()).collect();
+    // Stable: among equals, the one configured first. Compared crosswise, as fractions are, without rounding.
+    order.sort_by_key(|&n| Fraction { top: shares[n].assigned, bottom: shares[n].weight });
+    order
+}
+
+/// Where one of this weight begins that was away, or is new: at the others' least share.
+pub fn level(others: impl Iterator<Item = Share>, weight: u32) -> u64 {
+    let least = others.map(|other| Fraction { top: other.assigned, bottom: other.weight }).min();
+    least.map_or(0, |least| {
+        let level = u128::from(least.top) * u128::from(weight) / u128::from(least.bottom.max(1));
+        u64::try_from(level).unwrap_or(u64::MAX)
+    })
+}
+
+struct Fraction {
+    top: u64,
+    bottom: u32,
+}
+
+impl Ord for Fraction {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let cross = |a: &Self, b: &Self| u128::from(a.top) * u128::from(b.bottom);
+        cross(self, other).cmp(&cross(other, self))
+    }
+}
+
+impl PartialOrd for Fraction {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Fraction {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Fraction {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BREAKER: Breaker = Breaker { failures_max: 5, open: SignedDuration::from_secs(30) };
+    const WAIT_MAX: SignedDuration = SignedDuration::from_secs(10);
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(1_795_262_400 + second).unwrap()
+    }
+
+    fn take(standing: &Standing, now: Timestamp) -> Result<(Standing, Slot), Timestamp> {
+        standing.take(Errand::Batch, Pace::new(1.0), WAIT_MAX, now)
+    }
+
+    #[test]
+    fn five_failures_open_it_and_one_probe_closes_it_or_opens_it_again() {
+        let failed = |count| (0..count).fold(Standing::new("a"), |standing, _| standing.fail(BREAKER, second(0)));
+        assert!(take(&failed(4), second(0)).is_ok());
+        assert_eq!(take(&failed(5), second(29)).unwrap_err(), second(30));
+
+        let (probed, _) = take(&failed(5), second(30)).unwrap();
+        assert_eq!(take(&probed, second(31)).unwrap_err(), second(90), "one probe at a time");
+        assert_eq!(take(&probed.fail(BREAKER, second(32)), second(33)).unwrap_err(), second(62));
+        let mended = probed.succeed(7);
+        assert!(!mended.is_troubled() && take(&mended, second(33)).is_ok());
+        assert_eq!(mended.assigned, 7);
+        // Whoever was not away keeps its count.
+        assert_eq!(failed(4).succeed(7).assigned, 0);
+    }
+
+    proptest! {
+        /// However dispatchers come, no two slots are closer than the interval.
+        #[test]
+        fn slots_keep_the_interval(pauses_ms in vec(0_i64..3_000, 2..50), rate in 1_u32..50) {
+            let pace = Pace::new(f64::from(rate));
+            let (mut standing, mut now, mut last) = (Standing::new("a"), second(0), None);
+            for pause_ms in pauses_ms {
+                now += SignedDuration::from_millis(pause_ms);
+                match standing.take(Errand::Batch, pace, WAIT_MAX, now) {
+                    Ok((taken, slot)) => {
+                        let at = now + slot.wait(now);
+                        prop_assert!(last.is_none_or(|last| at >= last + pace.interval()));
+                        (standing, last) = (taken, Some(at));
+                    }
+                    Err(moment) => prop_assert!(moment > now + WAIT_MAX),
+                }
+            }
+        }
+
+        /// Whatever the weights, no provider is ever more than one batch away from its share.
+        #[test]
+        fn shares_differ_by_at_most_one_batch(weights in vec(1_u32..8, 1..5), batches in 1_usize..300) {
+            let mut shares: Vec<_> = weights.iter().map(|&weight| Share { assigned: 0, weight }).collect();
+            for _ in 0..batches {
+                let next = order(&shares)[0];
+                shares[next].assigned += 1;
+            }
+            for (a, b) in shares.iter().flat_map(|a| shares.iter().map(move |b| (a, b))) {
+                // One batch more than the other's share would allow, and no further.
+                let (ahead, behind) = ((a.assigned as f64 - 1.0) / f64::from(a.weight), b.assigned as f64 / f64::from(b.weight));
+                prop_assert!(ahead <= behind + 1e-9, "{shares:?}");
+            }
+        }
+
+        #[test]
+        fn one_that_comes_back_is_level_with_the_others(assigned in vec(0_u64..1_000, 1..4), weight in 1_u32..8) {
+            let others = assigned.iter().map(|&assigned| Share { assigned, weight: 1 });
+            let back = Share { assigned: level(others.clone(), weight), weight };
+            let least = *assigned.iter().min().unwrap();
+            prop_assert_eq!(back.assigned, least * u64::from(weight));
+        }
+    }
+}
