@@ -12,6 +12,8 @@ use crate::record::RecordError;
 
 /// What a caller is asked to wait before it tries again.
 const RETRY_AFTER_S: u16 = 5;
+/// As long as a breaker stays open, where nobody configured it otherwise.
+const BACKLOG_RETRY_AFTER_S: u16 = 30;
 
 /// Why a call was not answered as it was meant; each variant is one `type` of problem, for ever.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub enum Problem {
     NotJson,
     /// The record can't be reached. Nothing was promised.
     Unavailable,
+    /// No provider can be reached, and what waits has waited for long. Nothing was promised.
+    Backlog,
 }
 
 #[derive(Serialize)]
@@ -59,6 +63,7 @@ impl Problem {
             Problem::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
             Problem::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "The body is not JSON"),
             Problem::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The record can't be reached"),
+            Problem::Backlog => (StatusCode::SERVICE_UNAVAILABLE, "backlog", "No provider can be reached"),
         }
     }
 
@@ -71,7 +76,7 @@ impl Problem {
             Problem::KeyReused => "Idempotency-Key",
             Problem::TooLarge { .. } => "body",
             Problem::NotJson => "Content-Type",
-            Problem::Unavailable => "",
+            Problem::Unavailable | Problem::Backlog => "",
         }
     }
 
@@ -90,6 +95,7 @@ impl Problem {
             Problem::Unavailable => {
                 "Nothing is promised; please try again, with the same Idempotency-Key if there is one".to_owned()
             }
+            Problem::Backlog => "Too much waits to be sent already; please try again later".to_owned(),
         }
     }
 
@@ -100,7 +106,8 @@ impl Problem {
         let mut response = json(status, &document);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_S.into());
+            let seconds = if matches!(self, Problem::Backlog) { BACKLOG_RETRY_AFTER_S } else { RETRY_AFTER_S };
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         response
     }

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::pace::{Pace, Slot};
 
-/// A probe that was not answered by then has died with its dispatcher.
-const PROBE_S: i64 = 60;
+/// A slot further away than this is not worth waiting for: the bells go back instead.
+const WAIT_MAX: SignedDuration = SignedDuration::from_secs(10);
 
 /// What the record holds of a provider. Writes are compared with `version`, so nothing is counted twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,11 +43,16 @@ pub struct Standing {
     pub assigned: u64,
 }
 
-/// When failures open a breaker, and for how long.
+/// What a provider allows, and how patient we are with it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Breaker {
+pub struct Terms {
+    pub pace: Pace,
+    /// Failures in a row that open the breaker.
     pub failures_max: u32,
+    /// How long it stays open.
     pub open: SignedDuration,
+    /// A probe that was not answered after so long has died with its dispatcher.
+    pub probe: SignedDuration,
 }
 
 /// What a slot is for.
@@ -57,6 +62,8 @@ pub enum Errand {
     Batch,
     /// Another attempt at a batch that was counted.
     Again,
+    /// The attempt of whoever holds the probe, for which the breaker is not open.
+    Probe,
 }
 
 impl Standing {
@@ -66,23 +73,17 @@ impl Standing {
     }
 
     /// The next slot, and the standing after it is taken; or the moment before which there is none.
-    pub fn take(
-        &self,
-        errand: Errand,
-        pace: Pace,
-        wait_max: SignedDuration,
-        now: Timestamp,
-    ) -> Result<(Self, Slot), Timestamp> {
-        if let Some(until) = self.open_until.filter(|until| *until > now) {
+    pub fn take(&self, errand: Errand, terms: Terms, now: Timestamp) -> Result<(Self, Slot), Timestamp> {
+        if let Some(until) = self.open_until.filter(|until| *until > now && errand != Errand::Probe) {
             return Err(until);
         }
         let at = self.next_at.map_or(now, |next_at| next_at.max(now));
-        if at > now + wait_max {
+        if at > now + WAIT_MAX {
             return Err(at);
         }
         let mut taken = self.clone();
-        taken.next_at = Some(at + pace.interval());
-        taken.open_until = self.open_until.map(|_| at + SignedDuration::from_secs(PROBE_S));
+        taken.next_at = Some(at + terms.pace.interval());
+        taken.open_until = self.open_until.map(|_| at + terms.probe);
         taken.assigned += u64::from(errand == Errand::Batch);
         Ok((taken, Slot::new(at)))
     }
@@ -92,20 +93,25 @@ impl Standing {
         Self { assigned: self.assigned.saturating_sub(1), ..self.clone() }
     }
 
+    /// Whoever held the probe did not make it: the next one may.
+    pub fn hand_on(&self, now: Timestamp) -> Self {
+        Self { open_until: self.open_until.map(|_| now), ..self.clone() }
+    }
+
     /// A request failed.
-    pub fn fail(&self, breaker: Breaker, now: Timestamp) -> Self {
+    pub fn fail(&self, terms: Terms, now: Timestamp) -> Self {
         let failed = Self { failures: self.failures.saturating_add(1), ..self.clone() };
-        if failed.failures >= breaker.failures_max || self.open_until.is_some() {
-            failed.open(breaker, now)
+        if failed.failures >= terms.failures_max || self.open_until.is_some() {
+            failed.open(terms, now)
         } else {
             failed
         }
     }
 
     /// No further request makes sense for a while.
-    pub fn open(&self, breaker: Breaker, now: Timestamp) -> Self {
+    pub fn open(&self, terms: Terms, now: Timestamp) -> Self {
         let open_since = self.open_since.or(Some(now));
-        Self { open_until: Some(now + breaker.open), open_since, ..self.clone() }
+        Self { open_until: Some(now + terms.open), open_since, ..self.clone() }
     }
 
     /// A request was answered as it should be. One that comes back begins with `assigned_min` batches.
@@ -187,26 +193,30 @@ mod tests {
 
     use super::*;
 
-    const BREAKER: Breaker = Breaker { failures_max: 5, open: SignedDuration::from_secs(30) };
-    const WAIT_MAX: SignedDuration = SignedDuration::from_secs(10);
+    fn terms(rate_per_s: f64) -> Terms {
+        let (open, probe) = (SignedDuration::from_secs(30), SignedDuration::from_secs(15));
+        Terms { pace: Pace::new(rate_per_s), failures_max: 5, open, probe }
+    }
 
     fn second(second: i64) -> Timestamp {
         Timestamp::from_second(1_795_262_400 + second).unwrap()
     }
 
     fn take(standing: &Standing, now: Timestamp) -> Result<(Standing, Slot), Timestamp> {
-        standing.take(Errand::Batch, Pace::new(1.0), WAIT_MAX, now)
+        standing.take(Errand::Batch, terms(1.0), now)
     }
 
     #[test]
     fn five_failures_open_it_and_one_probe_closes_it_or_opens_it_again() {
-        let failed = |count| (0..count).fold(Standing::new("a"), |standing, _| standing.fail(BREAKER, second(0)));
+        let failed = |count| (0..count).fold(Standing::new("a"), |standing, _| standing.fail(terms(1.0), second(0)));
         assert!(take(&failed(4), second(0)).is_ok());
         assert_eq!(take(&failed(5), second(29)).unwrap_err(), second(30));
 
         let (probed, _) = take(&failed(5), second(30)).unwrap();
-        assert_eq!(take(&probed, second(31)).unwrap_err(), second(90), "one probe at a time");
-        assert_eq!(take(&probed.fail(BREAKER, second(32)), second(33)).unwrap_err(), second(62));
+        assert_eq!(take(&probed, second(31)).unwrap_err(), second(45), "one probe at a time");
+        assert!(probed.take(Errand::Probe, terms(1.0), second(32)).is_ok(), "its holder may be late");
+        assert!(take(&probed.hand_on(second(32)), second(32)).is_ok());
+        assert_eq!(take(&probed.fail(terms(1.0), second(32)), second(33)).unwrap_err(), second(62));
         let mended = probed.succeed(7);
         assert!(!mended.is_troubled() && take(&mended, second(33)).is_ok());
         assert_eq!(mended.assigned, 7);
@@ -218,14 +228,14 @@ mod tests {
         /// However dispatchers come, no two slots are closer than the interval.
         #[test]
         fn slots_keep_the_interval(pauses_ms in vec(0_i64..3_000, 2..50), rate in 1_u32..50) {
-            let pace = Pace::new(f64::from(rate));
+            let terms = terms(f64::from(rate));
             let (mut standing, mut now, mut last) = (Standing::new("a"), second(0), None);
             for pause_ms in pauses_ms {
                 now += SignedDuration::from_millis(pause_ms);
-                match standing.take(Errand::Batch, pace, WAIT_MAX, now) {
+                match standing.take(Errand::Batch, terms, now) {
                     Ok((taken, slot)) => {
                         let at = now + slot.wait(now);
-                        prop_assert!(last.is_none_or(|last| at >= last + pace.interval()));
+                        prop_assert!(last.is_none_or(|last| at >= last + terms.pace.interval()));
                         (standing, last) = (taken, Some(at));
                     }
                     Err(moment) => prop_assert!(moment > now + WAIT_MAX),

@@ -3,11 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use shared::batch::Plan;
 use shared::id::MessageId;
+use tests::caller::message;
 use tests::demo::arrivals_ms;
 use tests::economy::optimum_requests;
 use tests::event_source::Mischief;
 use tests::fastsmsing::{self, UpdateOptions};
-use tests::scene::{Settings, message};
+use tests::scene::Settings;
 use tokio::time::{Duration, interval, sleep};
 
 use crate::support::{look, post, scene};

@@ -13,10 +13,11 @@ use fastrand::Rng;
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
+use tests::caller::{Caller, message};
 use tests::crash::Points;
 use tests::event_source::Mischief;
 use tests::fastsmsing::{self, Mishap, UpdateOptions};
-use tests::scene::{Caller, Scene, Settings, message};
+use tests::scene::{Scene, Settings};
 use tests::wire::{Fault, Seen, Wire};
 use tokio::time::sleep;
 

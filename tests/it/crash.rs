@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
+use tests::caller::message;
 use tests::crash::Points;
 use tests::fastsmsing::{self, Mishap, UpdateOptions};
-use tests::scene::{Scene, Settings, message};
+use tests::scene::{Scene, Settings};
 use tests::wire::Fault;
 use tokio::time::sleep;
 

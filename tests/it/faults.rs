@@ -4,8 +4,9 @@ use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tests::caller::message;
 use tests::fastsmsing::{Mishap, Status};
-use tests::scene::{Settings, message};
+use tests::scene::Settings;
 use tests::wire::Fault;
 
 use crate::support::{by_hand, look, post, scene, short_lived, shown, statistics};

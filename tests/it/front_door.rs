@@ -3,8 +3,9 @@
 use fastrand::Rng;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tests::caller::{Caller, message};
 use tests::fastsmsing::Mishap;
-use tests::scene::{Caller, Scene, Settings, message};
+use tests::scene::{Scene, Settings};
 use tests::wire::Fault;
 use tokio::task::JoinSet;
 

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use tests::scene::{Settings, message};
+use tests::caller::message;
+use tests::scene::Settings;
 
 use crate::support::{post, scene};
 

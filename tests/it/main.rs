@@ -15,6 +15,7 @@ mod listing;
 mod model;
 mod operators;
 mod path;
+mod rivals;
 mod seeds;
 mod support;
 mod sweep;

@@ -1,6 +1,7 @@
 //! The main path: a message goes in by HTTP, out in a batch, and comes back DELIVERED.
 
-use tests::scene::{Scene, Settings, message};
+use tests::caller::message;
+use tests::scene::{Scene, Settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_goes_in_and_comes_back_delivered() {

@@ -3,8 +3,9 @@
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tests::caller::message;
 use tests::fastsmsing::{self, Mishap, Outcome, Status, UpdateOptions};
-use tests::scene::{Settings, message};
+use tests::scene::Settings;
 use tests::wire::Fault;
 
 use crate::support::{by_hand, look, post, scene, shown, statistics};

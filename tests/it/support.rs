@@ -1,8 +1,9 @@
 //! What several tests do.
 
 use serde_json::Value;
+use tests::caller::message;
 use tests::fastsmsing::{self, UpdateOptions};
-use tests::scene::{Scene, Settings, message};
+use tests::scene::{Scene, Settings};
 use tokio::task::JoinSet;
 
 pub(crate) async fn scene(settings: Settings) -> Scene {

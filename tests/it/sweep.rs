@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tests::caller::message;
 use tests::fastsmsing::Mishap;
-use tests::scene::{Scene, Settings, message};
+use tests::scene::{Scene, Settings};
 use tests::wire::Fault;
 use tokio::time::sleep;
 

@@ -10,6 +10,7 @@ use dynoxide::actions::scan::ScanRequest;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::fastsmsing::FastSmsing;
 use crate::scene::Scene;
 
 /// Messages of one listing page.
@@ -66,7 +67,7 @@ impl Audit {
     /// Accepted by the provider is what the record says is sent, or perhaps sent.
     fn compare_ledger(&mut self, scene: &Scene, messages: &[Value]) -> Result<()> {
         let mut sent: BTreeMap<String, usize> = BTreeMap::new();
-        for billed in scene.fastsmsing.ledger() {
+        for billed in scene.fastsmsings().flat_map(FastSmsing::ledger) {
             for id in billed.messages.into_iter().filter(|id| !billed.refused.contains(id)) {
                 *sent.entry(id).or_default() += 1;
             }
@@ -101,7 +102,7 @@ impl Audit {
         let in_state = |states: &[&str]| {
             batches.iter().filter(|batch| states.contains(&batch["state"]["S"].as_str().unwrap_or_default())).count()
         };
-        self.provider_requests = scene.fastsmsing.billed_requests();
+        self.provider_requests = scene.fastsmsings().map(FastSmsing::billed_requests).sum();
         self.confirmed_batches = in_state(&["CONFIRMED"]);
         self.unknown_batches = in_state(&["UNKNOWN", "STARTED"]);
         let most = self.confirmed_batches + self.unknown_batches;
@@ -112,7 +113,8 @@ impl Audit {
             ));
         }
         let ids: BTreeSet<_> = batches.iter().filter_map(|batch| batch["id"]["S"].as_str()).collect();
-        let unknown = scene.fastsmsing.ledger().into_iter().filter(|billed| !ids.contains(billed.batch_id.as_str()));
+        let unknown =
+            scene.fastsmsings().flat_map(FastSmsing::ledger).filter(|billed| !ids.contains(billed.batch_id.as_str()));
         self.problems
             .extend(unknown.map(|billed| format!("batch {} was billed and is not in the record", billed.batch_id)));
         Ok(())

@@ -10,8 +10,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until};
 
 use crate::audit::Audit;
+use crate::caller::message;
 use crate::economy::{POLLERS, optimum_requests, plain_window_requests};
-use crate::scene::{Scene, Settings, message};
+use crate::scene::{Scene, Settings};
 
 const PROGRESS_MS: u64 = 500;
 

@@ -27,6 +27,7 @@ pub mod stack;
 pub mod fastsmsing;
 
 pub mod audit;
+pub mod caller;
 pub mod crash;
 pub mod demo;
 pub mod economy;

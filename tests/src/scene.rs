@@ -5,18 +5,17 @@
 //! explained. One that is dropped before is a mistake of its test.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use reqwest::{Client, Response, StatusCode};
+use anyhow::{Result, ensure};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 use shared::auth::sha256_hex;
 use tokio::time::sleep;
-use uuid::Uuid;
 
 use crate::audit::Audit;
+use crate::caller::Caller;
 use crate::event_source::Mischief;
 use crate::fastsmsing::{self, FastSmsing};
 use crate::stack::{self, Stack};
@@ -24,9 +23,6 @@ use crate::wire::Wire;
 
 /// How often a scene looks whether the provider's wire is quiet.
 const LOOK_MS: u64 = 20;
-/// How long a caller waits before it repeats a call that was not answered with a 202, and how often it does.
-const REPEAT_MS: u64 = 200;
-const REPEATS_MAX: usize = 300;
 
 /// Of the deployment that a scene plays.
 #[derive(Clone, Debug)]
@@ -38,6 +34,12 @@ pub struct Settings {
     /// How long a provider's answer is waited for.
     pub timeout_ms: u64,
     pub fastsmsing: fastsmsing::Options,
+    /// More of its kind, with the weight of each; they are configured like the first one.
+    pub rivals: Vec<(u32, fastsmsing::Options)>,
+    /// How long a provider's breaker stays open.
+    pub open_s: u32,
+    /// How old the backlog of an outage may get.
+    pub backlog_age_max_s: u32,
     pub mischief: Option<Mischief>,
     /// How long a bell is gone when its dispatcher failed; the template's minutes if not given.
     pub visibility_timeout_s: Option<u64>,
@@ -66,6 +68,9 @@ impl Default for Settings {
             attempts_max: 3,
             timeout_ms: 10_000,
             fastsmsing: fastsmsing::Options::default(),
+            rivals: Vec::new(),
+            open_s: 1,
+            backlog_age_max_s: 900,
             mischief: None,
             visibility_timeout_s: None,
             receives_max: None,
@@ -83,6 +88,7 @@ impl Default for Settings {
 pub struct Scene {
     pub stack: Stack,
     pub fastsmsing: FastSmsing,
+    pub rivals: Vec<FastSmsing>,
     /// Between the functions and the provider, if the settings ask for it.
     pub provider_wire: Option<Wire>,
     pub settings: Settings,
@@ -93,18 +99,11 @@ pub struct Scene {
     finished: bool,
 }
 
-/// Somebody who calls: an address, a key, and what they were told.
-#[derive(Clone)]
-pub struct Caller {
-    pub url: String,
-    pub key: String,
-    http: Client,
-    told: Arc<Mutex<Vec<String>>>,
-}
-
 impl Scene {
     pub async fn start(settings: Settings) -> Result<Self> {
         let fastsmsing = FastSmsing::start(settings.fastsmsing.clone())?;
+        let rivals = settings.rivals.iter().map(|(_, options)| FastSmsing::start(options.clone()));
+        let rivals = rivals.collect::<Result<Vec<_>>>()?;
         let provider_wire = match settings.provider_wire {
             true => Some(Wire::start(fastsmsing.url()).await?),
             false => None,
@@ -112,9 +111,15 @@ impl Scene {
         let provider_url = provider_wire.as_ref().map_or(fastsmsing.url().to_owned(), Wire::url);
         let keys: BTreeMap<_, _> = ["shop", "stall", "ops"].map(|name| (name, format!("local-{name}-key"))).into();
         let webhook_secret = "whsec_bG9jYWwtc2VjcmV0LW9mLXRoZS1zY2VuZQ==".to_owned();
-        let secrets = json!({"fastsmsing": {"token": fastsmsing.token(), "webhook_secrets": webhook_secret}});
+        let mut urls = vec![provider_url];
+        urls.extend(rivals.iter().map(|rival| rival.url().to_owned()));
+        let all = || [&fastsmsing].into_iter().chain(&rivals);
+        let secret = |(n, one): (usize, &FastSmsing)| {
+            (name_of(n), json!({"token": one.token(), "webhook_secrets": webhook_secret}))
+        };
+        let secrets: Value = all().enumerate().map(secret).collect();
         let stack = Stack::start(stack::Options {
-            parameters: parameters(&settings, &provider_url, &keys),
+            parameters: parameters(&settings, &urls, &keys),
             secrets: [("sms-proxy/providers".to_owned(), secrets.to_string())].into(),
             functions: settings.functions,
             mischief: settings.mischief,
@@ -127,18 +132,29 @@ impl Scene {
         .await?;
         let url = if settings.functions { stack.url() } else { String::new() };
         if settings.functions {
-            fastsmsing.point_at(&format!("{url}/messages/delivery_status"), &webhook_secret)?;
+            for one in all() {
+                one.point_at(&format!("{url}/messages/delivery_status"), &webhook_secret)?;
+            }
         }
-        let http = http()?;
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let caller = |name: &str| Caller {
-            url: url.clone(),
-            key: keys[name].clone(),
-            http: http.clone(),
-            told: Arc::clone(&told),
-        };
-        let (shop, stall, operator) = (caller("shop"), caller("stall"), caller("ops"));
-        Ok(Self { stack, fastsmsing, provider_wire, settings, shop, stall, operator, webhook_secret, finished: false })
+        let shop = Caller::new(&url, &keys["shop"])?;
+        let (stall, operator) = (shop.with_key(&keys["stall"]), shop.with_key(&keys["ops"]));
+        Ok(Self {
+            stack,
+            fastsmsing,
+            rivals,
+            provider_wire,
+            settings,
+            shop,
+            stall,
+            operator,
+            webhook_secret,
+            finished: false,
+        })
+    }
+
+    /// All providers of this kind, in the order of their configuration.
+    pub fn fastsmsings(&self) -> impl Iterator<Item = &FastSmsing> {
+        [&self.fastsmsing].into_iter().chain(&self.rivals)
     }
 
     /// A client that sees its own messages.
@@ -172,16 +188,12 @@ impl Scene {
 
     /// Reports with these headers.
     pub async fn report_with(&self, body: Vec<u8>, headers: &[(&str, &str)]) -> Result<(StatusCode, Value)> {
-        let url = format!("{}/messages/delivery_status", self.shop.url);
-        let request = self.shop.http.post(url).header("Content-Type", "application/json").body(body);
-        let response =
-            headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send().await?;
-        Ok((response.status(), response.json().await?))
+        self.shop.post_bytes_with("/messages/delivery_status", body, headers).await
     }
 
     /// The ids that callers were given with a 202.
     pub fn told(&self) -> Vec<String> {
-        self.shop.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shop.told()
     }
 
     /// Waits until nothing is on its way any more, in either direction.
@@ -191,7 +203,9 @@ impl Scene {
         while self.provider_wire.as_ref().is_some_and(|wire| wire.activity().running() > 0) {
             sleep(Duration::from_millis(LOOK_MS)).await;
         }
-        self.fastsmsing.updates_settled().await?;
+        for one in self.fastsmsings() {
+            one.updates_settled().await?;
+        }
         self.stack.quiet().await
     }
 
@@ -217,102 +231,9 @@ impl Drop for Scene {
     }
 }
 
-impl Caller {
-    /// POST /messages; a 202 is noted.
-    pub async fn post(&self, message: &Value) -> Result<Response> {
-        self.post_with(message, &[]).await
-    }
-
-    pub async fn post_with(&self, message: &Value, headers: &[(&str, &str)]) -> Result<Response> {
-        let request = self.http.post(format!("{}/messages", self.url)).header("X-API-Key", &self.key).json(message);
-        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        Ok(request.send().await?)
-    }
-
-    /// POST /messages with any bytes; the status and the document.
-    pub async fn post_bytes(&self, content_type: &str, body: Vec<u8>) -> Result<(StatusCode, Value)> {
-        let request = self.http.post(format!("{}/messages", self.url)).header("X-API-Key", &self.key);
-        let response = request.header("Content-Type", content_type).body(body).send().await?;
-        Ok((response.status(), response.json().await?))
-    }
-
-    /// The same caller with another key.
-    pub fn with_key(&self, key: &str) -> Self {
-        Self { key: key.to_owned(), ..self.clone() }
-    }
-
-    /// POST /messages with a message that has to be accepted, as a careful client does; its id.
-    pub async fn send(&self, message: &Value) -> Result<String> {
-        self.insist(message, Some(&Uuid::now_v7().to_string())).await
-    }
-
-    /// Notes a 202; its id.
-    fn note(&self, answer: Value) -> Result<String> {
-        let id = answer["id"].as_str().context("an answer has an id")?.to_owned();
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
-        Ok(id)
-    }
-
-    /// POST any path; the status and the document.
-    pub async fn post_to(&self, path: &str, body: &Value) -> Result<(StatusCode, Value)> {
-        let request = self.http.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key).json(body);
-        let response = request.send().await?;
-        Ok((response.status(), response.json().await?))
-    }
-
-    /// POST /messages until there is a 202, as a sane caller does: after a 5xx or a lost connection the same
-    /// request again, under its Idempotency-Key if it has one; its id.
-    pub async fn insist(&self, message: &Value, key: Option<&str>) -> Result<String> {
-        let headers: Vec<_> = key.map(|key| ("Idempotency-Key", key)).into_iter().collect();
-        for _ in 0..REPEATS_MAX {
-            if let Ok(response) = self.post_with(message, &headers).await {
-                let status = response.status();
-                if status == StatusCode::ACCEPTED {
-                    return self.note(response.json().await?);
-                }
-                ensure!(status.is_server_error(), "{status}");
-            }
-            sleep(Duration::from_millis(REPEAT_MS)).await;
-        }
-        bail!("no 202 after {REPEATS_MAX} calls")
-    }
-
-    /// GET any path; the status and the document.
-    pub async fn get(&self, path: &str) -> Result<(StatusCode, Value)> {
-        let response = self.raw(path).await?;
-        Ok((response.status(), response.json().await?))
-    }
-
-    /// GET any path.
-    pub async fn raw(&self, path: &str) -> Result<Response> {
-        Ok(self.http.get(format!("{}{path}", self.url)).header("X-API-Key", &self.key).send().await?)
-    }
-
-    /// GET /messages/{id} of a message that has to be there.
-    pub async fn message(&self, id: &str) -> Result<Value> {
-        let (status, message) = self.get(&format!("/messages/{id}")).await?;
-        ensure!(status == StatusCode::OK, "{status}: {message}");
-        Ok(message)
-    }
-
-    /// All of GET /messages, page by page.
-    pub async fn list(&self, limit: usize) -> Result<Vec<Value>> {
-        let (mut messages, mut cursor) = (Vec::new(), String::new());
-        loop {
-            let (status, mut page) = self.get(&format!("/messages?limit={limit}{cursor}")).await?;
-            ensure!(status == StatusCode::OK, "{status}: {page}");
-            messages.append(page["messages"].as_array_mut().context("a page has messages")?);
-            match page["next_cursor"].as_str() {
-                Some(next) => cursor = format!("&cursor={next}"),
-                None => return Ok(messages),
-            }
-        }
-    }
-}
-
-/// A message that is always accepted; `n` makes its recipient.
-pub fn message(n: usize) -> Value {
-    json!({"recipient": 31_600_000_000_u64 + n as u64, "originator": "MB", "message": format!("Your parcel {n} is on its way.")})
+/// Of the provider with this place in the configuration.
+pub fn name_of(n: usize) -> String {
+    if n == 0 { "fastsmsing".to_owned() } else { format!("rival{n}") }
 }
 
 fn timeouts_s(settings: &Settings) -> BTreeMap<String, u64> {
@@ -320,32 +241,35 @@ fn timeouts_s(settings: &Settings) -> BTreeMap<String, u64> {
     given.into_iter().filter_map(|(function, timeout_s)| Some((function.to_owned(), timeout_s?))).collect()
 }
 
-fn parameters(settings: &Settings, provider_url: &str, keys: &BTreeMap<&str, String>) -> BTreeMap<String, String> {
+fn parameters(settings: &Settings, urls: &[String], keys: &BTreeMap<&str, String>) -> BTreeMap<String, String> {
     let clients = keys
         .iter()
         .map(|(name, key)| json!({"name": name, "key_sha256": sha256_hex(key.as_bytes()), "operator": *name == "ops"}));
-    let providers = json!([{
-        "name": "fastsmsing",
-        "url": provider_url,
-        "rate_per_s": settings.rate_per_s,
-        "batch_size": settings.batch_size,
-        "key_lifetime_s": settings.fastsmsing.key_lifetime_s,
-        "timeout_ms": settings.timeout_ms,
-    }]);
+    let one = (1, settings.fastsmsing.clone());
+    let providers = [&one].into_iter().chain(&settings.rivals).zip(urls).enumerate();
+    let providers: Value = providers
+        .map(|(n, ((weight, options), url))| {
+            json!({
+                "name": name_of(n),
+                "url": url,
+                "rate_per_s": settings.rate_per_s,
+                "batch_size": settings.batch_size,
+                "key_lifetime_s": options.key_lifetime_s,
+                "timeout_ms": settings.timeout_ms,
+                "weight": weight,
+                "open_s": settings.open_s,
+            })
+        })
+        .collect();
     let since = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * settings.record_days);
     [
         ("Clients", Value::from_iter(clients).to_string()),
         ("ProviderList", providers.to_string()),
         ("BatchWindowS", settings.window_s.to_string()),
+        ("BacklogAgeMaxS", settings.backlog_age_max_s.to_string()),
         ("AttemptsMax", settings.attempts_max.to_string()),
         ("RecordSince", shared::id::utc_day(since).to_string()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
-}
-
-fn http() -> Result<Client> {
-    // An error here says that one is installed already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Ok(Client::builder().no_proxy().build()?)
 }

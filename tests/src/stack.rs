@@ -27,7 +27,7 @@ use crate::wire::Wire;
 
 const TEMPLATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml");
 /// What has not come to rest by then never will; no machine is that slow.
-const DRAIN_LIMIT_S: u64 = 120;
+const DRAIN_LIMIT_S: u64 = 300;
 const DRAIN_LOOK_MS: u64 = 20;
 
 #[derive(Clone, Debug)]

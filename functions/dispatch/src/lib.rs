@@ -29,6 +29,8 @@ use bells::{Received, received};
 /// How far behind the bells' oldest message the record is read: other consumers' bells for older messages
 /// may come a little later than ours, and their messages should share our batch.
 const LOOK_BACK_S: i64 = 5;
+/// Batches in a row of which the providers took nothing, after which the bells are given back in any case.
+const UNSENT_MAX: usize = 10;
 /// Visibility changes under way at once.
 const HIDES_AT_ONCE: usize = 16;
 
@@ -63,12 +65,19 @@ impl App {
         self.give_back(&received, rung, ended).await
     }
 
-    /// Carries batch after batch until nothing is left that may go now.
+    /// Carries batch after batch until nothing is left that may go now. What one provider took nothing of is offered
+    /// again, to the next one in turn, until the breakers say that there is none.
     async fn carry(&self, from: Timestamp, turn: &Turn) -> Result<Round, RecordError> {
         let mut from = MessageId::first_of(from);
+        let mut unsent = 0;
         loop {
+            let begun = from;
             match self.courier.round(&mut from, turn).await? {
-                Round::Carried => {}
+                Round::Carried => unsent = 0,
+                Round::Unsent if unsent < UNSENT_MAX => {
+                    unsent += 1;
+                    from = begun;
+                }
                 ended => return Ok(ended),
             }
         }

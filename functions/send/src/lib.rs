@@ -1,5 +1,7 @@
 //! POST /messages: records a message, then rings the bell for it. A 202 is recorded before it is given.
 
+mod backlog;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_config::SdkConfig;
@@ -20,6 +22,8 @@ use shared::record::messages::{Accepted, Messages};
 use shared::view::View;
 use tracing::{info, warn};
 
+use backlog::Backlog;
+
 /// Ten segments in the most wasteful JSON there is.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 /// The longest that recording a message may take, with all its retries, and some more.
@@ -33,6 +37,7 @@ pub struct App {
     idempotency: Idempotency,
     queue: Queue,
     plan: Plan,
+    backlog: Backlog,
     /// Messages that this process accepted: each time a batch fills up, a bell rings at once.
     accepted: AtomicUsize,
 }
@@ -45,6 +50,7 @@ impl App {
             idempotency: Idempotency::new(aws, source.text("IDEMPOTENCY_TABLE")?),
             queue: Queue::new(aws, source.text("QUEUE_URL")?),
             plan: source.plan()?,
+            backlog: Backlog::read(source, aws)?,
             accepted: AtomicUsize::new(0),
         })
     }
@@ -63,6 +69,7 @@ impl App {
         let now = clock::now();
         let wanted = message::Request::parse(&json_body(request, BODY_BYTES_MAX)?, now)?;
 
+        self.backlog.admit().await?;
         let (id, is_known) = self.id_for(client, key, &wanted).await?;
         if wanted.is_expired(now) {
             // It may have been accepted in time, and this be the repeat of a call whose answer was lost.

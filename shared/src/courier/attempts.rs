@@ -1,10 +1,10 @@
 //! Offering a batch to the provider, as often as it provably takes nothing.
 
+use super::turns::Grant;
 use super::{Courier, Turn, sleep};
 use crate::batch::{Answer, Batch, Outcome};
 use crate::clock;
 use crate::message::Message;
-use crate::pace::Slot;
 use crate::provider::{Connection, Sent};
 use crate::record::batches::Intent;
 use jiff::SignedDuration;
@@ -39,19 +39,14 @@ enum Next {
 }
 
 impl Courier {
-    /// Makes the attempts of a batch whose intent is written. The first uses `slot`.
-    pub(super) async fn attempt(
-        &self,
-        to: &Connection,
-        batch: &Batch,
-        members: &[Message],
-        slot: Slot,
-        turn: &Turn,
-    ) -> Tried {
+    /// Makes the attempts of a batch whose intent is written. The first uses the slot granted.
+    pub(super) async fn attempt(&self, grant: &Grant<'_>, batch: &Batch, members: &[Message], turn: &Turn) -> Tried {
         let (mut attempts, mut ambiguous) = (1, false);
-        let (mut slot, mut answer) = (Some(slot), Answer::default());
+        let (to, mut answer) = (grant.to, Answer::default());
         let (outcome, fate) = loop {
-            if self.reach(to, slot.take(), turn).await.is_none() {
+            let reached =
+                if attempts == 1 { self.reach_granted(grant, turn).await } else { self.reach(to, turn).await };
+            if reached.is_none() {
                 break (Outcome::Rejected { attempts }, Fate::Keep);
             }
             let sent = to.send(batch.id, members).await;

@@ -19,7 +19,6 @@ use crate::clock;
 use crate::crash;
 use crate::id::{BatchId, MessageId};
 use crate::message::Message;
-use crate::pace::Slot;
 use crate::provider::Connection;
 use crate::record::RecordError;
 use crate::record::batches::{Batches, Intent};
@@ -93,21 +92,21 @@ impl Courier {
         if able.is_empty() {
             return Ok(Round::Idle);
         }
-        let Grant { to, slot } = match self.choose(&able).await? {
+        let grant = match self.choose(&able).await? {
             Taken::Slot(grant) => grant,
             Taken::NotBefore(moment) => return Ok(Round::NoSlot(moment)),
         };
         // Claiming begins one interval ahead of the slot, when the holder of the slot before is done claiming:
         // so two couriers do not halve what would have filled one batch.
-        let ahead = slot.wait(clock::now()) - to.provider.pace().interval();
+        let ahead = grant.slot.wait(clock::now()) - grant.to.provider.terms().pace.interval();
         if ahead.is_positive() {
             sleep(ahead).await;
             waiting = self.waiting(*from).await?;
         }
-        match self.claim_waiting(to, waiting, from, turn).await? {
-            Some(claimed) => self.carry(to, claimed, slot, turn).await,
+        match self.claim_waiting(grant.to, waiting, from, turn).await? {
+            Some(claimed) => self.carry(grant, claimed, turn).await,
             None => {
-                self.give_back(to).await;
+                self.give_back(&grant).await;
                 Ok(Round::Idle)
             }
         }
@@ -115,8 +114,9 @@ impl Courier {
 
     /// Carries a claimed batch, and where the provider refuses it as a whole its halves, until the message
     /// that it can't take stands alone.
-    async fn carry(&self, to: &Connection, claimed: Claimed, slot: Slot, turn: &Turn) -> Result<Round, RecordError> {
-        let (mut round, mut refused) = self.carry_one(to, claimed, slot, turn).await?;
+    async fn carry(&self, grant: Grant<'_>, claimed: Claimed, turn: &Turn) -> Result<Round, RecordError> {
+        let to = grant.to;
+        let (mut round, mut refused) = self.carry_one(&grant, claimed, turn).await?;
         while let Some(part) = refused.pop() {
             if !self.has_time(turn) {
                 return Ok(Round::OutOfTime);
@@ -127,7 +127,8 @@ impl Courier {
             };
             let claimed = self.claim(to, part).await;
             if !claimed.members.is_empty() {
-                let (carried, parts) = self.carry_one(to, claimed, slot, turn).await?;
+                let grant = Grant { to, slot, probe: false };
+                let (carried, parts) = self.carry_one(&grant, claimed, turn).await?;
                 round = carried;
                 refused.extend(parts);
             }
@@ -138,12 +139,11 @@ impl Courier {
     /// Carries one batch; returns the parts that it is to be carried in instead, if any.
     async fn carry_one(
         &self,
-        to: &Connection,
+        grant: &Grant<'_>,
         claimed: Claimed,
-        slot: Slot,
         turn: &Turn,
     ) -> Result<(Round, Vec<Vec<Message>>), RecordError> {
-        let batch = self.intent(to, &claimed, turn);
+        let batch = self.intent(grant.to, &claimed, turn);
         let Claimed { members, doubtful, .. } = claimed;
         match self.batches.start(&batch).await {
             Ok(Intent::Written) => {}
@@ -163,7 +163,7 @@ impl Courier {
         self.release(&batch, &doubtful).await;
 
         let begun = clock::now();
-        let tried = self.attempt(to, &batch, &members, slot, turn).await;
+        let tried = self.attempt(grant, &batch, &members, turn).await;
         report(&batch, &members, &tried, begun);
         let settled = self.settle(&batch, &tried).await?;
         let Some(settled) = settled else { return Ok((Round::Unsent, Vec::new())) };

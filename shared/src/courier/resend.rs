@@ -21,7 +21,7 @@ impl Courier {
         let remembers = |to: &&Connection| to.provider.remembers(batch.id, clock::now());
         let Some(to) = to.filter(|to| batch.state == BatchState::Unknown && remembers(to)) else { return Ok(batch) };
         let Some(members) = self.members(&batch).await? else { return Ok(batch) };
-        if self.reach(to, None, turn).await.is_none() || !remembers(&to) {
+        if self.reach(to, turn).await.is_none() || !remembers(&to) {
             return Ok(batch);
         }
         let mine = Batch { owner: turn.owner.clone(), deadline: turn.deadline, ..batch };

@@ -12,8 +12,6 @@ use crate::record::RecordError;
 use crate::record::providers::Written;
 use crate::standing::{Errand, Share, Standing, level, order};
 
-/// A slot further away than this is not worth waiting for: the bells go back instead.
-const SLOT_WAIT_MAX: SignedDuration = SignedDuration::from_secs(10);
 /// Races lost to other dispatchers before a slot counts as not to be had.
 const RACES_MAX: usize = 16;
 /// After so many lost races there may be a slot again.
@@ -23,6 +21,8 @@ const RACED: SignedDuration = SignedDuration::from_secs(1);
 pub(super) struct Grant<'a> {
     pub(super) to: &'a Connection,
     pub(super) slot: Slot,
+    /// It is the one that finds out whether the provider is back.
+    pub(super) probe: bool,
 }
 
 /// What there was to take.
@@ -44,10 +44,12 @@ impl Courier {
                 if !able.iter().any(|able| able.provider.name == to.provider.name) {
                     continue;
                 }
-                match seen.take(Errand::Batch, to.provider.pace(), SLOT_WAIT_MAX, now) {
+                match seen.take(Errand::Batch, to.provider.terms(), now) {
                     Err(moment) => soonest = soonest.map_or(moment, |soonest: Timestamp| soonest.min(moment)).into(),
                     Ok((taken, slot)) => match self.providers.write(&standings[n], taken, clock::token()).await? {
-                        Written::Done => return Ok(Taken::Slot(Grant { to, slot })),
+                        Written::Done => {
+                            return Ok(Taken::Slot(Grant { to, slot, probe: seen.open_until.is_some() }));
+                        }
                         Written::Raced => {
                             raced = true;
                             break;
@@ -66,7 +68,7 @@ impl Courier {
     pub(super) async fn slot(&self, to: &Connection, errand: Errand) -> Result<Taken<Slot>, RecordError> {
         for _ in 0..RACES_MAX {
             let Some(seen) = self.providers.standings(&[&to.provider.name]).await?.pop() else { break };
-            match seen.take(errand, to.provider.pace(), SLOT_WAIT_MAX, clock::now()) {
+            match seen.take(errand, to.provider.terms(), clock::now()) {
                 Err(moment) => return Ok(Taken::NotBefore(moment)),
                 Ok((taken, slot)) => {
                     if self.providers.write(&seen, taken, clock::token()).await? == Written::Done {
@@ -78,13 +80,27 @@ impl Courier {
         Ok(Taken::NotBefore(clock::now() + RACED))
     }
 
-    /// Waits until the provider may be asked, by `slot` or, where that was missed or used, by another.
-    pub(super) async fn reach(&self, to: &Connection, slot: Option<Slot>, turn: &Turn) -> Option<()> {
+    /// Waits until the provider may be asked, by the slot that was granted or, where that was missed, by another.
+    pub(super) async fn reach_granted(&self, grant: &Grant<'_>, turn: &Turn) -> Option<()> {
+        let errand = if grant.probe { Errand::Probe } else { Errand::Again };
+        let reached = self.reach_by(grant.to, Some(grant.slot), errand, turn).await;
+        if reached.is_none() && grant.probe {
+            self.change(grant.to, |standing| standing.hand_on(clock::now())).await;
+        }
+        reached
+    }
+
+    /// Waits for a slot in which the provider may be asked, and for its moment.
+    pub(super) async fn reach(&self, to: &Connection, turn: &Turn) -> Option<()> {
+        self.reach_by(to, None, Errand::Again, turn).await
+    }
+
+    async fn reach_by(&self, to: &Connection, slot: Option<Slot>, errand: Errand, turn: &Turn) -> Option<()> {
         let mut held = slot;
         loop {
             let slot = match held.take() {
                 Some(slot) => slot,
-                None => match self.slot(to, Errand::Again).await {
+                None => match self.slot(to, errand).await {
                     Ok(Taken::Slot(slot)) => slot,
                     Ok(Taken::NotBefore(_)) | Err(_) => return None,
                 },
@@ -100,13 +116,17 @@ impl Courier {
     }
 
     /// The slot was taken for a batch that there is not.
-    pub(super) async fn give_back(&self, to: &Connection) {
-        self.change(to, Standing::give_back).await;
+    pub(super) async fn give_back(&self, grant: &Grant<'_>) {
+        let unused = |standing: &Standing| match grant.probe {
+            true => standing.give_back().hand_on(clock::now()),
+            false => standing.give_back(),
+        };
+        self.change(grant.to, unused).await;
     }
 
     /// What an answer says about the provider, not about the batch. Returns whether it may be asked again soon.
     pub(super) async fn learn(&self, to: &Connection, sent: &Sent) -> bool {
-        let (breaker, now) = (to.provider.breaker(), clock::now());
+        let (terms, now) = (to.provider.terms(), clock::now());
         match sent {
             Sent::Confirmed { .. } | Sent::Refused { .. } => {
                 self.mend(to).await;
@@ -117,7 +137,7 @@ impl Courier {
                 true
             }
             Sent::NotSent { pause: None, .. } | Sent::Unknown { .. } => {
-                self.change(to, |standing| standing.fail(breaker, now)).await.is_none_or(|after| !after.is_open(now))
+                self.change(to, |standing| standing.fail(terms, now)).await.is_none_or(|after| !after.is_open(now))
             }
             Sent::Misconfigured { answer } => {
                 error!(
@@ -125,7 +145,7 @@ impl Courier {
                     http_status = answer.http_status,
                     "the provider's configuration is wrong"
                 );
-                self.change(to, |standing| standing.open(breaker, now)).await;
+                self.change(to, |standing| standing.open(terms, now)).await;
                 false
             }
         }
@@ -159,10 +179,15 @@ impl Courier {
         begun.zip(&self.connections).map(|(assigned, one)| Share { assigned, weight: one.provider.weight }).collect()
     }
 
-    /// The standing of one provider; one that is new begins where the others are.
+    /// The standing of one provider; one that is new begins one round behind the others, so that it is the next.
     fn begin(&self, standings: &[Standing], n: usize) -> Standing {
         let seen = standings[n].clone();
-        if seen.version > 0 { seen } else { Standing { assigned: self.level(standings, n), ..seen } }
+        let level = self.level(standings, n);
+        if seen.version > 0 {
+            seen
+        } else {
+            Standing { assigned: level.saturating_sub(u64::from(self.connections[n].provider.weight)), ..seen }
+        }
     }
 
     fn level(&self, standings: &[Standing], own: usize) -> u64 {

@@ -33,7 +33,7 @@ use crate::id::{BatchId, MessageId};
 use crate::message::Message;
 use crate::pace::Pace;
 use crate::shape::Shape;
-use crate::standing::Breaker;
+use crate::standing::Terms;
 use fastsmsing::FastSmsing;
 
 /// Members of a batch item stay far below DynamoDB's 400 KB.
@@ -43,6 +43,8 @@ const TIMEOUT_MAX_MS: u64 = 30_000;
 /// A key counts as forgotten so long before its lifetime ends: the clocks of three parties are involved.
 const KEY_MARGIN_S: u64 = 5 * 60;
 const RATE_MAX_PER_S: f64 = 1_000.0;
+/// Beside its time-out, what a probe may take: to be claimed, written down and recorded.
+const PROBE_MORE_S: u32 = 5;
 const WEIGHT_MAX: u32 = 1_000;
 /// Whoever is away for longer is asked again all the same.
 const OPEN_MAX_S: u32 = 3_600;
@@ -151,12 +153,16 @@ fn timeout_default_ms() -> u64 {
 }
 
 impl Provider {
-    pub fn pace(&self) -> Pace {
-        Pace::new(self.rate_per_s)
-    }
-
-    pub fn breaker(&self) -> Breaker {
-        Breaker { failures_max: self.failures_max, open: SignedDuration::from_secs(self.open_s.into()) }
+    /// Its pace, and when its breaker opens.
+    pub fn terms(&self) -> Terms {
+        let seconds = |s: u32| SignedDuration::from_secs(s.into());
+        let timeout = SignedDuration::from_millis(i64::try_from(self.timeout_ms).unwrap_or(i64::MAX));
+        Terms {
+            pace: Pace::new(self.rate_per_s),
+            failures_max: self.failures_max,
+            open: seconds(self.open_s),
+            probe: timeout.saturating_add(seconds(PROBE_MORE_S)),
+        }
     }
 
     /// Which messages one of its requests can carry together.
