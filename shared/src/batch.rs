@@ -8,6 +8,9 @@ use crate::id::{BatchId, MessageId};
 use crate::message::Message;
 use crate::shape::Shape;
 
+/// How far behind the oldest message of its bells a consumer reads.
+const LOOK_BACK_S: i64 = 5;
+
 /// What the record knows of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -111,10 +114,13 @@ impl Plan {
         chosen.map(|chosen| groups.swap_remove(chosen)).unwrap_or_default()
     }
 
-    /// How many of `waiting`, oldest first, the next batch takes at `now`; 0 while there is none to send.
-    pub fn next(&self, waiting: &[MessageId], now: Timestamp) -> usize {
-        let ready = waiting.len() >= self.size || waiting.iter().any(|id| self.is_due(*id, now));
-        if ready { waiting.len().min(self.size) } else { 0 }
+    /// Where a consumer begins to read what waits: a little before the oldest message that its bells ring for, since
+    /// others' bells for older messages may come a little later, or, when a batch has filled up, before the window;
+    /// nowhere if there is no reason to read.
+    pub fn start(&self, rung: Option<MessageId>, full: bool, now: Timestamp) -> Option<Timestamp> {
+        let filled = full.then(|| now - self.window);
+        let first = [rung.map(|id| id.created_at()), filled].into_iter().flatten().min()?;
+        Some(first - SignedDuration::from_secs(LOOK_BACK_S))
     }
 
     /// The message has waited long enough to pay for a partial batch.
@@ -126,33 +132,37 @@ impl Plan {
     pub fn wait(&self, id: MessageId, now: Timestamp) -> SignedDuration {
         (self.window - now.duration_since(id.created_at())).max(SignedDuration::ZERO)
     }
-
-    /// All batches of `waiting`, oldest first: full ones, then a partial one if it holds a due message.
-    pub fn batches<'a>(&self, mut waiting: &'a [MessageId], now: Timestamp) -> Vec<&'a [MessageId]> {
-        let mut batches = Vec::new();
-        while let taken @ 1.. = self.next(waiting, now) {
-            let (batch, rest) = waiting.split_at(taken);
-            batches.push(batch);
-            waiting = rest;
-        }
-        batches
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
+    use crate::message::Request;
 
     const NOW_MS: i64 = 1_795_262_400_000;
 
-    fn waiting(ages_ms: &[i64]) -> Vec<MessageId> {
-        let made = |age: &i64| Timestamp::from_millisecond(NOW_MS - age).unwrap();
-        let mut ids: Vec<_> = ages_ms.iter().map(|age| MessageId::new(made(age), [7; 10])).collect();
-        ids.sort();
-        ids
+    /// Messages of these ages, oldest first; their texts and recipients are few, so that some share a request.
+    fn waiting(ages_ms: &[i64]) -> Vec<Message> {
+        let mut ages_ms = ages_ms.to_vec();
+        ages_ms.sort_by_key(|age| -age);
+        let made = |age: &i64| {
+            let at = Timestamp::from_millisecond(NOW_MS - age).unwrap();
+            let wanted = json!({"recipient": 31_600_000_000_u64 + *age as u64 % 7, "originator": "MB", "message": format!("{}", age % 3)});
+            Message::accepted(MessageId::new(at, [7; 10]), "shop", Request::parse(&wanted, at).unwrap(), at)
+        };
+        ages_ms.iter().map(made).collect()
+    }
+
+    fn plan(size: usize, window_s: i64) -> Plan {
+        Plan { size, window: SignedDuration::from_secs(window_s) }
+    }
+
+    fn shape() -> impl Strategy<Value = Shape> {
+        prop::sample::select(vec![Shape::Any, Shape::SameText, Shape::Single])
     }
 
     proptest! {
@@ -162,21 +172,45 @@ mod tests {
             size in 1_usize..120,
             window_s in 0_i64..40,
         ) {
-            let plan = Plan { size, window: SignedDuration::from_secs(window_s) };
-            let now = Timestamp::from_millisecond(NOW_MS).unwrap();
-            let ids = waiting(&ages_ms);
-            let batches = plan.batches(&ids, now);
-
-            let sent: Vec<_> = batches.concat();
-            prop_assert_eq!(&sent[..], &ids[..sent.len()], "oldest first, none twice, none skipped");
-            for (n, batch) in batches.iter().enumerate() {
-                let last = n + 1 == batches.len();
-                prop_assert!(batch.len() == size || (last && batch.iter().any(|id| plan.is_due(*id, now))));
+            let (plan, now) = (plan(size, window_s), Timestamp::from_millisecond(NOW_MS).unwrap());
+            let mut left = waiting(&ages_ms);
+            loop {
+                let load = plan.load(&left, size, Shape::Any, now);
+                prop_assert!(load.iter().copied().eq(0..load.len()), "oldest first, none skipped");
+                let batch: Vec<_> = left.drain(..load.len()).collect();
+                prop_assert!(batch.len() == size || batch.iter().any(|one| plan.is_due(one.id, now)) || batch.is_empty());
+                if batch.is_empty() {
+                    break;
+                }
             }
-            let left = &ids[sent.len()..];
             prop_assert!(left.len() < size, "a full batch does not wait");
-            prop_assert!(left.iter().all(|id| !plan.is_due(*id, now)), "a due message does not wait");
-            prop_assert!(left.iter().all(|id| plan.wait(*id, now) > SignedDuration::ZERO));
+            prop_assert!(left.iter().all(|one| !plan.is_due(one.id, now)), "a due message does not wait");
+            prop_assert!(left.iter().all(|one| plan.wait(one.id, now) > SignedDuration::ZERO));
+        }
+
+        #[test]
+        fn a_request_holds_only_what_fits_and_all_of_it(
+            ages_ms in vec(0_i64..40_000, 0..120),
+            size in 1_usize..30,
+            largest in 1_usize..30,
+            shape in shape(),
+        ) {
+            let (plan, now) = (plan(size.max(largest), 20), Timestamp::from_millisecond(NOW_MS).unwrap());
+            let all = waiting(&ages_ms);
+            let load = plan.load(&all, size, shape, now);
+            let batch: Vec<_> = load.iter().map(|&n| &all[n]).collect();
+            for (n, message) in batch.iter().enumerate() {
+                prop_assert!(shape.fits(batch[..n].iter().copied(), message));
+            }
+            prop_assert!(batch.len() <= size);
+            let due = all.iter().any(|one| plan.is_due(one.id, now));
+            if due {
+                prop_assert_eq!(load[0], 0, "the oldest goes first");
+                let more = all.iter().enumerate().any(|(n, one)| !load.contains(&n) && shape.fits(batch.iter().copied(), one));
+                prop_assert!(batch.len() == size || !more, "what fits rides along");
+            } else {
+                prop_assert!(batch.is_empty() || (batch.len() == size && size >= largest));
+            }
         }
     }
 }

@@ -1,8 +1,6 @@
 //! Few, full batches: what the provider bills is requests.
 
-use jiff::{SignedDuration, Timestamp};
-use shared::batch::Plan;
-use shared::id::MessageId;
+use jiff::SignedDuration;
 use tests::caller::message;
 use tests::demo::arrivals_ms;
 use tests::economy::optimum_requests;
@@ -69,36 +67,6 @@ async fn ten_messages_a_second_with_a_window_of_two_seconds_share_their_requests
 #[ignore = "takes two minutes of real time"]
 async fn one_message_a_second_with_a_window_of_20_s_goes_out_with_18_others_or_more() {
     share_requests(1, 20, 105, 0.9).await;
-}
-
-/// The rule alone, in simulated time: a bell for each message when it is due, a plan of all that waits at each bell.
-#[test]
-fn the_plan_needs_no_more_requests_than_the_best_one_could() {
-    const NOW_MS: i64 = 1_795_262_400_000;
-    let plan = Plan { size: 100, window: SignedDuration::from_secs(20) };
-    for seed in 0..20 {
-        let mut chance = fastrand::Rng::with_seed(seed);
-        let mut at_ms = 0.0;
-        let arrivals_ms: Vec<u64> = std::iter::repeat_with(|| {
-            at_ms += -(1.0 - chance.f64()).ln() * 1_000.0;
-            at_ms as u64
-        })
-        .take(2_000)
-        .collect();
-        let moment = |ms: u64| Timestamp::from_millisecond(NOW_MS + ms as i64).unwrap();
-        let ids: Vec<_> = arrivals_ms.iter().map(|ms| MessageId::new(moment(*ms), [seed as u8; 10])).collect();
-        let (mut sent, mut requests) = (0, 0);
-        for due_ms in arrivals_ms.iter().map(|ms| ms + 20_000) {
-            let arrived = arrivals_ms.partition_point(|ms| *ms <= due_ms);
-            let batches = plan.batches(&ids[sent..arrived.max(sent)], moment(due_ms));
-            requests += batches.len();
-            sent += batches.concat().len();
-        }
-        assert_eq!(sent, ids.len());
-        let optimum = optimum_requests(&arrivals_ms, 100, 20_000);
-        assert!(requests <= optimum, "seed {seed}: {requests} requests, optimum {optimum}");
-        assert!(ids.len() >= 19 * requests, "seed {seed}: {} messages in {requests} requests", ids.len());
-    }
 }
 
 /// Posts at an even pace; the requests shall hold this share of what an optimal plan's would hold.

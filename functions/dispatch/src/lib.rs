@@ -12,7 +12,6 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Error, LambdaEvent};
-use shared::batch::Plan;
 use shared::clock;
 use shared::config::{Refused, Source};
 use shared::courier::{Courier, Round, Turn};
@@ -26,9 +25,6 @@ use tracing::{info, warn};
 
 use bells::{Received, received};
 
-/// How far behind the bells' oldest message the record is read: other consumers' bells for older messages
-/// may come a little later than ours, and their messages should share our batch.
-const LOOK_BACK_S: i64 = 5;
 /// Batches in a row of which the providers took nothing, after which the bells are given back in any case.
 const UNSENT_MAX: usize = 10;
 /// Visibility changes under way at once.
@@ -58,7 +54,8 @@ impl App {
         let (valid, expired): (Vec<_>, Vec<_>) = waiting.partition(|message| message.valid_until > clock::now());
         self.expire(&expired).await;
         let full = received.iter().any(|received| received.bell.full);
-        let ended = match start(&valid, full, &self.courier.plan, clock::now()) {
+        let oldest = valid.iter().map(|message| message.id).min();
+        let ended = match self.courier.plan.start(oldest, full, clock::now()) {
             Some(from) => self.carry(from, &turn).await?,
             None => Round::Idle,
         };
@@ -136,13 +133,4 @@ impl App {
     pub async fn warm_up(&self) {
         tokio::join!(self.courier.messages.warm_up(), self.queue.warm_up());
     }
-}
-
-/// Where to begin to read what waits: behind the oldest message that the bells ring for, or, when a batch
-/// has filled up, behind the window; nowhere if there is no reason to.
-fn start(waiting: &[&Message], full: bool, plan: &Plan, now: Timestamp) -> Option<Timestamp> {
-    let rung = waiting.iter().map(|message| message.id.created_at()).min();
-    let filled = full.then(|| now - plan.window);
-    let first = [rung, filled].into_iter().flatten().min()?;
-    Some(first - SignedDuration::from_secs(LOOK_BACK_S))
 }

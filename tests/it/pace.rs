@@ -1,0 +1,67 @@
+//! The provider's rate, which no number of dispatchers and no stall breaks.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures_util::future::join_all;
+use serde_json::json;
+use tests::fastsmsing::FastSmsing;
+use tests::scene::{Scene, Settings};
+use tests::wire::Fault;
+use tokio::time::{Instant, sleep};
+
+use crate::support::{post, scene};
+use crate::tally::announce;
+
+const DISPATCHERS: usize = 6;
+/// The record's answers come late now and then: a dispatcher stalls anywhere in its work.
+const STALLED_PERCENT: u32 = 15;
+const STALL_MAX_MS: u64 = 1_500;
+
+/// Dispatchers that are woken again and again, beside those that the queue wakes.
+async fn dispatch_all_the_time(scene: &Scene, until: Instant) {
+    let body = json!({"ids": [], "full": true}).to_string();
+    let event = json!({"Records": [{"messageId": "1", "body": body}]});
+    join_all((0..DISPATCHERS).map(|_| async {
+        while Instant::now() < until {
+            let _ = scene.stack.invoke("dispatch", event.clone()).await;
+            sleep(Duration::from_millis(10)).await;
+        }
+    }))
+    .await;
+}
+
+async fn keep_the_rate(rate_per_s: f64, seconds: u64) {
+    let settings = Settings { batch_size: 1, window_s: 0, rate_per_s, ..Settings::default() };
+    let scene = scene(settings).await;
+    let messages = (rate_per_s * seconds as f64) as usize + DISPATCHERS;
+    post(&scene, 0, messages, 16).await;
+    let chance = std::sync::Mutex::new(Rng::with_seed(7));
+    scene.stack.dynamo_wire.set_rule(move |_| {
+        let mut chance = chance.lock().unwrap();
+        if chance.u32(..100) < STALLED_PERCENT { Fault::DelayMs(chance.u64(..STALL_MAX_MS)) } else { Fault::Pass }
+    });
+    let until = Instant::now() + Duration::from_secs(seconds);
+    dispatch_all_the_time(&scene, until).await;
+    scene.stack.dynamo_wire.clear_rule();
+
+    let arrived_ms: Vec<_> = scene.fastsmsings().flat_map(FastSmsing::seen).map(|seen| seen.at_ms).collect();
+    let least_ms = arrived_ms.windows(2).map(|two| two[1] - two[0]).min().unwrap();
+    announce(&format!(
+        "pace: {} requests by {DISPATCHERS} dispatchers and more in {seconds} s at {rate_per_s}/s, the closest {least_ms} ms apart",
+        arrived_ms.len()
+    ));
+    assert!(least_ms as f64 >= 1_000.0 / rate_per_s, "{arrived_ms:?}");
+    drop(scene.untold());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stalling_dispatchers_keep_two_requests_a_second() {
+    keep_the_rate(2.0, 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes a minute"]
+async fn stalling_dispatchers_keep_one_request_a_second_for_a_minute() {
+    keep_the_rate(1.0, 60).await;
+}
