@@ -7,8 +7,10 @@ pub mod batch;
 pub mod id;
 pub mod message;
 pub mod pace;
+pub mod proof;
 pub mod report;
 pub mod segment;
+pub mod shape;
 pub mod state;
 
 // What reaches.
