@@ -17,8 +17,11 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::audit::Audit;
+use crate::callback::Callback;
 use crate::event_source::Mischief;
 use crate::fastsmsing::{self, FastSmsing};
+use crate::messagebird::MessageBird;
+use crate::others::{Other, Others};
 use crate::stack::{self, Stack};
 use crate::wire::Wire;
 
@@ -38,6 +41,10 @@ pub struct Settings {
     /// How long a provider's answer is waited for.
     pub timeout_ms: u64,
     pub fastsmsing: fastsmsing::Options,
+    /// FastSMSing is in the configuration, and first there.
+    pub fastsmsing_configured: bool,
+    /// Providers beside it.
+    pub others: Vec<Other>,
     pub mischief: Option<Mischief>,
     /// How long a bell is gone when its dispatcher failed; the template's minutes if not given.
     pub visibility_timeout_s: Option<u64>,
@@ -66,6 +73,8 @@ impl Default for Settings {
             attempts_max: 3,
             timeout_ms: 10_000,
             fastsmsing: fastsmsing::Options::default(),
+            fastsmsing_configured: true,
+            others: Vec::new(),
             mischief: None,
             visibility_timeout_s: None,
             receives_max: None,
@@ -83,6 +92,8 @@ impl Default for Settings {
 pub struct Scene {
     pub stack: Stack,
     pub fastsmsing: FastSmsing,
+    pub messagebirds: Vec<MessageBird>,
+    pub callbacks: Vec<Callback>,
     /// Between the functions and the provider, if the settings ask for it.
     pub provider_wire: Option<Wire>,
     pub settings: Settings,
@@ -112,9 +123,11 @@ impl Scene {
         let provider_url = provider_wire.as_ref().map_or(fastsmsing.url().to_owned(), Wire::url);
         let keys: BTreeMap<_, _> = ["shop", "stall", "ops"].map(|name| (name, format!("local-{name}-key"))).into();
         let webhook_secret = "whsec_bG9jYWwtc2VjcmV0LW9mLXRoZS1zY2VuZQ==".to_owned();
-        let secrets = json!({"fastsmsing": {"token": fastsmsing.token(), "webhook_secrets": webhook_secret}});
+        let others = Others::start(&settings.others, settings.timeout_ms)?;
+        let mut secrets = json!({"fastsmsing": {"token": fastsmsing.token(), "webhook_secrets": webhook_secret}});
+        others.add_secrets(&mut secrets);
         let stack = Stack::start(stack::Options {
-            parameters: parameters(&settings, &provider_url, &keys),
+            parameters: parameters(&settings, &provider_url, &others, &keys),
             secrets: [("sms-proxy/providers".to_owned(), secrets.to_string())].into(),
             functions: settings.functions,
             mischief: settings.mischief,
@@ -138,7 +151,19 @@ impl Scene {
             told: Arc::clone(&told),
         };
         let (shop, stall, operator) = (caller("shop"), caller("stall"), caller("ops"));
-        Ok(Self { stack, fastsmsing, provider_wire, settings, shop, stall, operator, webhook_secret, finished: false })
+        Ok(Self {
+            stack,
+            fastsmsing,
+            messagebirds: others.messagebirds,
+            callbacks: others.callbacks,
+            provider_wire,
+            settings,
+            shop,
+            stall,
+            operator,
+            webhook_secret,
+            finished: false,
+        })
     }
 
     /// A client that sees its own messages.
@@ -192,6 +217,7 @@ impl Scene {
             sleep(Duration::from_millis(LOOK_MS)).await;
         }
         self.fastsmsing.updates_settled().await?;
+        self.others_settled().await?;
         self.stack.quiet().await
     }
 
@@ -320,18 +346,26 @@ fn timeouts_s(settings: &Settings) -> BTreeMap<String, u64> {
     given.into_iter().filter_map(|(function, timeout_s)| Some((function.to_owned(), timeout_s?))).collect()
 }
 
-fn parameters(settings: &Settings, provider_url: &str, keys: &BTreeMap<&str, String>) -> BTreeMap<String, String> {
+fn parameters(
+    settings: &Settings,
+    provider_url: &str,
+    others: &Others,
+    keys: &BTreeMap<&str, String>,
+) -> BTreeMap<String, String> {
     let clients = keys
         .iter()
         .map(|(name, key)| json!({"name": name, "key_sha256": sha256_hex(key.as_bytes()), "operator": *name == "ops"}));
-    let providers = json!([{
-        "name": "fastsmsing",
-        "url": provider_url,
-        "rate_per_s": settings.rate_per_s,
-        "batch_size": settings.batch_size,
-        "key_lifetime_s": settings.fastsmsing.key_lifetime_s,
-        "timeout_ms": settings.timeout_ms,
-    }]);
+    let fastsmsing = settings.fastsmsing_configured.then(|| {
+        json!({
+            "name": "fastsmsing",
+            "url": provider_url,
+            "rate_per_s": settings.rate_per_s,
+            "batch_size": settings.batch_size,
+            "key_lifetime_s": settings.fastsmsing.key_lifetime_s,
+            "timeout_ms": settings.timeout_ms,
+        })
+    });
+    let providers: Value = fastsmsing.into_iter().chain(others.configuration.clone()).collect();
     let since = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * settings.record_days);
     [
         ("Clients", Value::from_iter(clients).to_string()),

@@ -6,6 +6,7 @@
 //! POST {url}/messages
 //! Authorization: AccessKey <token>
 //! Content-Type: application/json
+//! Accept: application/json
 //!
 //! {"originator": "MB", "body": "text", "recipients": ["31633450007", …], "datacoding": "plain",
 //!  "reference": "<our batch id>", "reportUrl": "<our address>/messages/delivery_status/<its name here>"}
@@ -32,6 +33,7 @@
 //! `statusErrorCode` 1 says that there is no such subscriber. Source: MessageBird's public SMS API.
 
 use reqwest::StatusCode;
+use reqwest::header::ACCEPT;
 use serde::{Deserialize, Serialize};
 
 use super::wire::{self, Contract, Failure, Taken, Wire};
@@ -95,7 +97,7 @@ impl MessageBird {
             reference: id,
             report_url: &self.report_url,
         };
-        wire::ask::<Self>(self.wire.post().json(&body)).await
+        wire::ask::<Self>(self.wire.post().header(ACCEPT, "application/json").json(&body)).await
     }
 }
 
