@@ -267,3 +267,30 @@ impl Sent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(protocol: &str, secrets: &str) -> String {
+        let entry = r#"{"name":"p","protocol":"P","url":"http://x","rate_per_s":1,"batch_size":1}"#;
+        let provider: Provider = serde_json::from_str(&entry.replace('P', protocol)).unwrap();
+        assert_eq!(provider.problem(), None);
+        let secrets = serde_json::from_str(secrets).unwrap();
+        Connection::new(provider, &secrets, "http://us").err().map_or_else(String::new, |error| error.to_string())
+    }
+
+    #[test]
+    fn a_connection_without_the_secrets_of_its_protocol_is_refused() {
+        let all = r#"{"token":"t","webhook_secrets":"more-than-twenty-four-bytes"}"#;
+        for protocol in ["fastsmsing", "messagebird", "callback"] {
+            assert_eq!(refusal(protocol, all), "", "{protocol}");
+            assert!(refusal(protocol, &all.replace("\"t\"", r#""\n""#)).contains("no header can"), "{protocol}");
+        }
+        let no_token = r#"{"webhook_secrets":"more-than-twenty-four-bytes"}"#;
+        assert!(refusal("fastsmsing", no_token).contains("token is missing"));
+        assert!(refusal("messagebird", no_token).contains("token is missing"));
+        assert_eq!(refusal("callback", no_token), "");
+        assert!(refusal("callback", r#"{"webhook_secrets":"short"}"#).contains("webhook_secrets: a secret must have"));
+    }
+}

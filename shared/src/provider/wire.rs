@@ -163,3 +163,90 @@ fn pause(response: &Response) -> Option<SignedDuration> {
     let seconds: u32 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(SignedDuration::from_secs(seconds.min(PAUSE_MAX_S).into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use lambda_http::http;
+
+    use super::super::callback::Callback;
+    use super::super::fastsmsing::FastSmsing;
+    use super::super::messagebird::MessageBird;
+    use super::*;
+
+    const FASTSMSING_ERROR: &str = r#"{"error": {"code": "busy 31633450007", "message": "not +31633450007"}}"#;
+    const MESSAGEBIRD_ERROR: &str =
+        r#"{"errors": [{"code": 9, "description": "not 31633450007", "parameter": "body"}]}"#;
+    const NO_BALANCE: &str = r#"{"errors": [{"code": 25, "description": "", "parameter": null}]}"#;
+
+    /// What an answer comes to: its kind, and the error that the record keeps.
+    async fn kind<C: Contract>(status: u16, retry_after: Option<&str>, body: &'static str) -> (&'static str, String) {
+        let response = http::Response::builder().status(status);
+        let response = retry_after.into_iter().fold(response, |response, pause| response.header(RETRY_AFTER, pause));
+        let sent = classify::<C>(response.body(body).unwrap().into()).await;
+        let kind = match &sent {
+            Sent::Confirmed { .. } => "confirmed",
+            Sent::NotSent { pause: None, .. } => "not sent",
+            Sent::NotSent { pause: Some(_), .. } => "not yet",
+            Sent::Refused { .. } => "refused",
+            Sent::Misconfigured { .. } => "misconfigured",
+            Sent::Unknown { .. } => "unknown",
+        };
+        assert_eq!(sent.answer().http_status, Some(status));
+        (kind, sent.answer().error.clone().unwrap_or_default())
+    }
+
+    async fn kinds(status: u16, retry_after: Option<&str>) -> [&'static str; 3] {
+        [
+            kind::<FastSmsing>(status, retry_after, FASTSMSING_ERROR).await.0,
+            kind::<MessageBird>(status, retry_after, MESSAGEBIRD_ERROR).await.0,
+            kind::<Callback>(status, retry_after, "").await.0,
+        ]
+    }
+
+    #[tokio::test]
+    async fn an_answer_proves_the_same_in_every_protocol() {
+        for (status, expected) in [
+            (429, "not yet"),
+            (400, "refused"),
+            (413, "refused"),
+            (422, "refused"),
+            (302, "misconfigured"),
+            (401, "misconfigured"),
+            (402, "misconfigured"),
+            (404, "misconfigured"),
+            (408, "unknown"),
+            (409, "unknown"),
+            (500, "not sent"),
+            (502, "unknown"),
+            (504, "unknown"),
+        ] {
+            assert_eq!(kinds(status, None).await, [expected; 3], "{status}");
+        }
+        assert_eq!(kinds(503, Some("7")).await, ["not yet"; 3]);
+        // Without its own document it may be anybody's answer.
+        assert_eq!(kind::<FastSmsing>(500, None, "<h1>500</h1>").await.0, "unknown");
+        assert_eq!(kind::<MessageBird>(500, None, "<h1>500</h1>").await.0, "unknown");
+        assert_eq!(kind::<Callback>(501, None, "").await.0, "unknown");
+    }
+
+    #[tokio::test]
+    async fn only_a_success_that_can_be_read_is_one() {
+        let accepted = r#"{"request_id": "r", "accepted": 1, "refused": []}"#;
+        assert_eq!(kind::<FastSmsing>(202, None, accepted).await.0, "confirmed");
+        assert_eq!(kind::<MessageBird>(201, None, r#"{"id": "r", "recipients": {"items": []}}"#).await.0, "confirmed");
+        assert_eq!(kind::<Callback>(200, None, r#"{"message_id": "r"}"#).await.0, "confirmed");
+        for body in ["", "{}", "<h1>Thank you!</h1>"] {
+            assert_eq!(kind::<FastSmsing>(202, None, body).await.0, "unknown");
+            assert_eq!(kind::<MessageBird>(201, None, body).await.0, "unknown");
+            assert_eq!(kind::<Callback>(200, None, body).await.0, "unknown");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_about_our_account_blames_no_message_and_no_error_s_words_are_kept() {
+        assert_eq!(kind::<MessageBird>(422, None, NO_BALANCE).await, ("misconfigured", "code 25".to_owned()));
+        assert_eq!(kind::<MessageBird>(422, None, MESSAGEBIRD_ERROR).await, ("refused", "code 9".to_owned()));
+        assert_eq!(kind::<FastSmsing>(400, None, FASTSMSING_ERROR).await, ("refused", "busy".to_owned()));
+        assert_eq!(kind::<Callback>(400, None, "not 31633450007").await, ("refused", "no error document".to_owned()));
+    }
+}
