@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::batch::Plan;
 use crate::courier::Courier;
-use crate::provider::{Connection, Provider, Secrets};
+use crate::provider::{Connection, Protocol, Provider, Secrets};
 use crate::record::batches::Batches;
 use crate::record::messages::Messages;
 use crate::record::providers::Providers;
@@ -84,18 +84,31 @@ impl<F: Fn(&str) -> Option<String>> Source<F> {
         }
     }
 
-    /// Those who may report, by name.
+    /// Those who may report, by name. One that was taken out of `PROVIDERS` may still report what it has sent, if
+    /// it does so in the way that asks for no name.
     pub fn reporters(&self) -> Result<BTreeMap<String, Reporter>, Refused> {
-        let secrets = self.secrets()?.into_iter();
-        secrets.map(|(name, secrets)| Ok((name, Reporter::parse(&secrets.webhook_secrets)?))).collect()
+        let providers = self.providers()?;
+        let mut reporters = BTreeMap::new();
+        for (name, Secrets { webhook_secrets, .. }) in self.secrets()? {
+            let provider = providers.iter().find(|provider| provider.name == name);
+            match (
+                Reporter::parse(provider.map_or(Protocol::Fastsmsing, |found| found.protocol), &webhook_secrets),
+                provider,
+            ) {
+                (Ok(reporter), _) => drop(reporters.insert(name, reporter)),
+                (Err(problem), Some(_)) => return Err(refused("PROVIDER_SECRETS", format!("{name}: {problem}"))),
+                (Err(_), None) => {}
+            }
+        }
+        Ok(reporters)
     }
 
     /// What carries batches to the providers.
     pub fn courier(&self, aws: &SdkConfig) -> Result<Courier, Refused> {
-        let secrets = self.secrets()?;
+        let (secrets, public_url) = (self.secrets()?, self.text("PUBLIC_URL")?);
         let connect = |provider: Provider| {
             let name = provider.name.clone();
-            Connection::new(provider, &secrets[&name])
+            Connection::new(provider, &secrets[&name], &public_url)
                 .map_err(|error| refused("PROVIDER_SECRETS", format!("{name}: {error}")))
         };
         Ok(Courier {
@@ -147,5 +160,43 @@ mod tests {
         let twice = r#"{"name":"f","url":"http://x","rate_per_s":1,"batch_size":1}"#;
         assert!(refusal(&format!("{twice},{twice}")).contains("f: name is taken"));
         assert!(refusal("").contains("holds no provider"));
+    }
+
+    #[test]
+    fn a_protocol_s_limits_are_refused_by_name() {
+        let with = |protocol: &str, rest: &str| {
+            refusal(&format!(r#"{{"name":"p","protocol":"{protocol}","url":"http://x","rate_per_s":1,{rest}}}"#))
+        };
+        assert!(with("messagebird", r#""batch_size":51"#).contains("batch_size must be 1 to 50"));
+        assert!(with("messagebird", r#""batch_size":50,"key_lifetime_s":3600"#).contains("key_lifetime_s must be 0"));
+        assert!(with("callback", r#""batch_size":2"#).contains("batch_size must be 1"));
+        assert!(with("callback", r#""batch_size":1,"key_lifetime_s":3600"#).contains("key_lifetime_s must be 0"));
+        assert!(with("carrier-pigeon", r#""batch_size":1"#).contains("carrier-pigeon"));
+        let slashed = r#"{"name":"p/q","protocol":"callback","url":"http://x","rate_per_s":1,"batch_size":1}"#;
+        assert!(refusal(slashed).contains("name is part of an address"));
+    }
+
+    #[test]
+    fn a_provider_s_secrets_are_read_as_its_protocol_has_them() {
+        let reporters = |secrets: &str| {
+            let providers = r#"[{"name":"b","protocol":"messagebird","url":"http://x","rate_per_s":1,"batch_size":1},
+                {"name":"c","protocol":"callback","url":"http://x","rate_per_s":1,"batch_size":1}]"#;
+            let source = Source::new(|key| match key {
+                "PROVIDERS" => Some(providers.to_owned()),
+                "PROVIDER_SECRETS" => Some(secrets.to_owned()),
+                _ => None,
+            });
+            source.reporters().map(|reporters| reporters.into_keys().collect::<String>()).map_err(|e| e.to_string())
+        };
+        let bird = r#""b":{"token":"t","webhook_secrets":"any"}"#;
+        let caller = r#""c":{"webhook_secrets":"of twenty-four bytes or more"}"#;
+        assert!(reporters(&format!("{{{bird},{caller}}}")).unwrap_err().contains("c: must hold 1 to 2 secrets"));
+        let caller = caller.replace(' ', "_");
+        assert_eq!(reporters(&format!("{{{bird},{caller}}}")).unwrap(), "bc");
+        // A secret of a provider that is gone is no reason to stop.
+        let gone = r#""gone":{"webhook_secrets":"any"}"#;
+        assert_eq!(reporters(&format!("{{{bird},{caller},{gone}}}")).unwrap(), "bc");
+        let short = r#""c":{"webhook_secrets":"short"}"#;
+        assert!(reporters(&format!("{{{bird},{short}}}")).unwrap_err().contains("c: a secret must have 24 bytes"));
     }
 }

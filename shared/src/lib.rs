@@ -7,6 +7,7 @@ pub mod batch;
 pub mod id;
 pub mod message;
 pub mod pace;
+pub mod proof;
 pub mod report;
 pub mod segment;
 pub mod shape;

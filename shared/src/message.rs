@@ -209,6 +209,11 @@ impl Recipient {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Without the plus, as an MSISDN is written.
+    pub fn digits(&self) -> &str {
+        self.0.trim_start_matches('+')
+    }
 }
 
 fn field<'a>(fields: &'a Map<String, Value>, name: &str) -> &'a Value {

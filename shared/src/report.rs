@@ -9,6 +9,8 @@ use crate::state::{Reason, Report};
 
 /// Updates in one call: as many as a webhook of 1 MiB can hold in its shortest form.
 pub const UPDATES_MAX: usize = 20_000;
+/// MessageBird's error code of a number that nobody has.
+const UNKNOWN_SUBSCRIBER: &str = "1";
 
 /// One update, as far as it can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +72,8 @@ fn of_entry(entry: &Value) -> Result<Update, Invalid> {
     Ok(update(id, &entry["status"]))
 }
 
-fn update(id: &str, status: &Value) -> Update {
+/// One update, of a message whose id and status the provider wrote like this.
+pub fn update(id: &str, status: &Value) -> Update {
     let read = match (id.parse(), report(status)) {
         (Err(NotAnId::Malformed | NotAnId::Foreign), _) => Err(Unreadable::UnknownId),
         (Ok(_), None) => Err(Unreadable::NotAStatus),
@@ -86,6 +89,19 @@ fn report(status: &Value) -> Option<Report> {
         "DELIVERED" => Some(Report::Delivered),
         "FAILED" => Some(Report::Failed(Reason::Undelivered)),
         "INVALID" => Some(Report::Failed(Reason::InvalidRecipient)),
+        _ => None,
+    }
+}
+
+/// MessageBird's words; of a failure, its error code says why.
+pub fn messagebird(status: &str, error_code: Option<&str>) -> Option<Report> {
+    match status {
+        "scheduled" | "sent" | "buffered" => Some(Report::Confirmed),
+        "delivered" => Some(Report::Delivered),
+        "expired" | "delivery_failed" if error_code == Some(UNKNOWN_SUBSCRIBER) => {
+            Some(Report::Failed(Reason::InvalidRecipient))
+        }
+        "expired" | "delivery_failed" => Some(Report::Failed(Reason::Undelivered)),
         _ => None,
     }
 }
@@ -111,6 +127,23 @@ mod tests {
         let updates = parse(&json!({ID: "ACCEPTED", "x": "DELIVERED"})).unwrap();
         let read: Vec<_> = updates.into_iter().map(|update| update.read).collect();
         assert_eq!(read, [Err(Unreadable::NotAStatus), Err(Unreadable::UnknownId)]);
+    }
+
+    #[test]
+    fn messagebird_s_words_are_known_and_no_others() {
+        for (status, code, report) in [
+            ("scheduled", None, Some(Report::Confirmed)),
+            ("buffered", None, Some(Report::Confirmed)),
+            ("sent", Some("0"), Some(Report::Confirmed)),
+            ("delivered", None, Some(Report::Delivered)),
+            ("expired", None, Some(Report::Failed(Reason::Undelivered))),
+            ("delivery_failed", Some("104"), Some(Report::Failed(Reason::Undelivered))),
+            ("delivery_failed", Some("1"), Some(Report::Failed(Reason::InvalidRecipient))),
+            ("Delivered", None, None),
+            ("", None, None),
+        ] {
+            assert_eq!(messagebird(status, code), report, "{status}");
+        }
     }
 
     #[test]

@@ -1,27 +1,106 @@
-//! Which messages one request of a protocol can carry together.
+//! Which messages one request of a provider can carry together.
+//!
+//! A provider bills requests, so whatever may share one should. What may is a property of its protocol, and
+//! nothing else knows: how many there may be at most is the provider's `batch_size`.
 
 use crate::message::Message;
 
-/// What the messages of one request have in common.
+/// What the messages of one request have to have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Nothing: each has its own recipient, originator and text.
+    /// Nothing: each message stands for itself.
     Any,
-    /// One originator and one text, for recipients that are all different.
+    /// Originator and text. The recipients differ, because a report names its message by nothing else.
     SameText,
-    /// There is only one.
+    /// There is only ever one.
     Single,
 }
 
 impl Shape {
-    /// The request that carries `batch` can carry `more` as well.
-    pub fn fits<'a>(self, mut batch: impl Iterator<Item = &'a Message>, more: &Message) -> bool {
+    /// One request can carry `more` beside all of `batch`, which it can carry.
+    pub fn fits<'a>(self, batch: impl IntoIterator<Item = &'a Message>, more: &Message) -> bool {
+        let mut batch = batch.into_iter();
         match self {
             Shape::Any => true,
             Shape::SameText => batch.all(|one| {
                 one.originator == more.originator && one.body == more.body && one.recipient != more.recipient
             }),
             Shape::Single => batch.next().is_none(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use jiff::Timestamp;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use serde_json::json;
+
+    use super::*;
+    use crate::id::MessageId;
+    use crate::message::Request;
+
+    const NOW_MS: i64 = 1_795_262_400_000;
+
+    /// A message out of few originators, texts and recipients, so that they often meet.
+    fn message() -> impl Strategy<Value = Message> {
+        (any::<[u8; 10]>(), 0_u8..3, 0_u8..3, 0_u8..6).prop_map(|(chance, originator, text, recipient)| {
+            let now = Timestamp::from_millisecond(NOW_MS).unwrap();
+            let request = json!({
+                "originator": format!("MB{originator}"),
+                "message": format!("text {text}"),
+                "recipient": format!("+3163345000{recipient}"),
+            });
+            Message::accepted(MessageId::new(now, chance), "shop", Request::parse(&request, now).unwrap(), now)
+        })
+    }
+
+    /// Fills a batch as a courier does: what does not fit is left for another.
+    fn filled(shape: Shape, waiting: &[Message]) -> (Vec<Message>, Vec<Message>) {
+        let (mut batch, mut left) = (Vec::new(), Vec::new());
+        for message in waiting {
+            if shape.fits(&batch, message) { batch.push(message.clone()) } else { left.push(message.clone()) }
+        }
+        (batch, left)
+    }
+
+    proptest! {
+        #[test]
+        fn the_oldest_message_always_fits_so_nothing_waits_for_ever(
+            shape in select(vec![Shape::Any, Shape::SameText, Shape::Single]),
+            waiting in vec(message(), 1..40),
+        ) {
+            let (mut left, mut carried) = (waiting.clone(), 0);
+            while !left.is_empty() {
+                let (batch, rest) = filled(shape, &left);
+                prop_assert_eq!(&batch[0], &left[0]);
+                carried += batch.len();
+                left = rest;
+            }
+            prop_assert_eq!(carried, waiting.len());
+        }
+
+        #[test]
+        fn what_shares_a_text_shares_a_request_and_no_recipient_is_in_it_twice(waiting in vec(message(), 1..40)) {
+            let (batch, left) = filled(Shape::SameText, &waiting);
+            let same = |message: &Message| {
+                (message.originator.as_str(), message.body.as_str()) == (batch[0].originator.as_str(), batch[0].body.as_str())
+            };
+            prop_assert!(batch.iter().all(same));
+            let recipients: HashSet<_> = batch.iter().map(|message| message.recipient.as_str()).collect();
+            prop_assert_eq!(recipients.len(), batch.len());
+            let repeated = |message: &Message| recipients.contains(message.recipient.as_str());
+            prop_assert!(left.iter().all(|message| !same(message) || repeated(message)), "none is left out needlessly");
+        }
+
+        #[test]
+        fn any_takes_all_and_single_takes_one(waiting in vec(message(), 1..40)) {
+            prop_assert_eq!(filled(Shape::Any, &waiting).0.len(), waiting.len());
+            prop_assert_eq!(filled(Shape::Single, &waiting).0.len(), 1);
         }
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod batches;
+mod callback;
 #[cfg(debug_assertions)]
 mod chaos;
 #[cfg(debug_assertions)]
@@ -12,6 +13,7 @@ mod faults;
 mod front_door;
 mod lessons;
 mod listing;
+mod messagebird;
 mod model;
 mod operators;
 mod pace;

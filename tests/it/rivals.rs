@@ -6,13 +6,14 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use tests::caller::message;
 use tests::fastsmsing::{self, FastSmsing, Mishap, Outcome};
+use tests::others::Other;
 use tests::scene::{Scene, Settings};
 
 use crate::support::{post, scene, statistics};
 
 fn rivals(weights: &[u32], settings: Settings) -> Settings {
-    let rivals = weights.iter().map(|&weight| (weight, fastsmsing::Options::default())).collect();
-    Settings { batch_size: 5, rivals, ..settings }
+    let rival = |(n, &weight)| Other { weight, batch_size: 5, ..Other::fastsmsing(&format!("rival{}", n + 1)) };
+    Settings { batch_size: 5, others: weights.iter().enumerate().map(rival).collect(), ..settings }
 }
 
 /// Fails every request, provably without taking it.

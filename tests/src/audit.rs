@@ -1,7 +1,7 @@
 //! The audit: three ledgers held against each other.
 //!
-//! What the callers were told, what the provider accepted and billed, and what the record says. The provider's
-//! ledger comes from the simulator, which shares no code with what is audited.
+//! What the callers were told, what the providers accepted and billed, and what the record says. A provider's
+//! ledger comes from its simulator, which shares no code with what is audited.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,8 @@ use dynoxide::actions::scan::ScanRequest;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::fastsmsing::FastSmsing;
 use crate::scene::Scene;
+use crate::simulator::Billed;
 
 /// Messages of one listing page.
 const PAGE: usize = 1_000;
@@ -25,7 +25,7 @@ pub struct Audit {
     pub submissions: BTreeMap<String, usize>,
     /// Messages of the record by status.
     pub statuses: BTreeMap<String, usize>,
-    /// Requests that the provider bills.
+    /// Requests that the providers bill.
     pub provider_requests: usize,
     pub sent_twice: usize,
     /// Told, and not in the record.
@@ -41,9 +41,12 @@ impl Audit {
     pub async fn of(scene: &Scene) -> Result<Self> {
         let mut audit = Self::default();
         let messages = scene.operator().list(PAGE).await?;
+        let batches = batches(scene)?;
         audit.compare_told(&scene.told(), &messages);
-        audit.compare_ledger(scene, &messages)?;
-        audit.compare_bill(scene)?;
+        audit.compare_ledger(sent(scene, &messages, &batches), &messages)?;
+        for (provider, ledger) in scene.ledgers() {
+            audit.compare_bill(provider, &ledger, &batches);
+        }
         Ok(audit)
     }
 
@@ -64,14 +67,8 @@ impl Audit {
         }
     }
 
-    /// Accepted by the provider is what the record says is sent, or perhaps sent.
-    fn compare_ledger(&mut self, scene: &Scene, messages: &[Value]) -> Result<()> {
-        let mut sent: BTreeMap<String, usize> = BTreeMap::new();
-        for billed in scene.fastsmsings().flat_map(FastSmsing::ledger) {
-            for id in billed.messages.into_iter().filter(|id| !billed.refused.contains(id)) {
-                *sent.entry(id).or_default() += 1;
-            }
-        }
+    /// Accepted by a provider is what the record says is sent, or perhaps sent.
+    fn compare_ledger(&mut self, mut sent: BTreeMap<String, usize>, messages: &[Value]) -> Result<()> {
         for message in messages {
             let id = message["id"].as_str().context("a message has an id")?;
             let submission = message["submission"].as_str().context("a message has a submission")?;
@@ -96,29 +93,60 @@ impl Audit {
         Ok(())
     }
 
-    /// The invoice lies within the record's bound: confirmed <= billed <= confirmed + unconfirmed.
-    fn compare_bill(&mut self, scene: &Scene) -> Result<()> {
-        let batches = batches(scene)?;
+    /// A provider's invoice lies within the record's bound: confirmed <= billed <= confirmed + unconfirmed.
+    fn compare_bill(&mut self, provider: &str, ledger: &[Billed], batches: &[Value]) {
+        let batches: Vec<_> = batches.iter().filter(|batch| batch["provider"]["S"] == provider).collect();
         let in_state = |states: &[&str]| {
             batches.iter().filter(|batch| states.contains(&batch["state"]["S"].as_str().unwrap_or_default())).count()
         };
-        self.provider_requests = scene.fastsmsings().map(FastSmsing::billed_requests).sum();
-        self.confirmed_batches = in_state(&["CONFIRMED"]);
-        self.unknown_batches = in_state(&["UNKNOWN", "STARTED"]);
-        let most = self.confirmed_batches + self.unknown_batches;
-        if !(self.confirmed_batches..=most).contains(&self.provider_requests) {
+        let (confirmed, unknown) = (in_state(&["CONFIRMED"]), in_state(&["UNKNOWN", "STARTED"]));
+        self.provider_requests += ledger.len();
+        self.confirmed_batches += confirmed;
+        self.unknown_batches += unknown;
+        let most = confirmed + unknown;
+        if !(confirmed..=most).contains(&ledger.len()) {
             self.problems.push(format!(
-                "{} requests were billed, {} to {most} are explained",
-                self.provider_requests, self.confirmed_batches
+                "{provider}: {} requests were billed, {confirmed} to {most} are explained",
+                ledger.len()
             ));
         }
-        let ids: BTreeSet<_> = batches.iter().filter_map(|batch| batch["id"]["S"].as_str()).collect();
-        let unknown =
-            scene.fastsmsings().flat_map(FastSmsing::ledger).filter(|billed| !ids.contains(billed.batch_id.as_str()));
-        self.problems
-            .extend(unknown.map(|billed| format!("batch {} was billed and is not in the record", billed.batch_id)));
-        Ok(())
+        for billed in ledger.iter().filter(|billed| !batches.iter().any(|batch| is_of(batch, billed))) {
+            self.problems.push(format!("{provider}: {} was billed and is not in the record", billed.request_id));
+        }
     }
+}
+
+/// How often each message was taken, by our own id of it.
+fn sent(scene: &Scene, messages: &[Value], batches: &[Value]) -> BTreeMap<String, usize> {
+    let recipients: BTreeMap<_, _> =
+        messages.iter().filter_map(|message| Some((message["id"].as_str()?, message["recipient"].as_str()?))).collect();
+    let mut sent = BTreeMap::new();
+    for (_, ledger) in scene.ledgers() {
+        for billed in &ledger {
+            let batch = batches.iter().find(|batch| batch["id"]["S"] == billed.batch_id.as_str());
+            let members: Vec<_> = batch.map(members).unwrap_or_default();
+            for name in billed.messages.iter().filter(|name| !billed.refused.contains(name)) {
+                // Where a provider knows a message by its recipient only, the batch tells which one that was.
+                let is_named =
+                    |id: &&&str| recipients.get(**id).is_some_and(|found| found.strip_prefix('+') == Some(name));
+                let id = members.iter().find(is_named).map_or(name.as_str(), |id| id);
+                *sent.entry(id.to_owned()).or_default() += 1;
+            }
+        }
+    }
+    sent
+}
+
+/// The batch is what was billed: by the id that the provider was given, or where it was given none by its message.
+fn is_of(batch: &Value, billed: &Billed) -> bool {
+    match billed.batch_id.as_str() {
+        "" => billed.messages.iter().all(|id| members(batch).contains(&id.as_str())),
+        id => batch["id"]["S"] == id,
+    }
+}
+
+fn members(batch: &Value) -> Vec<&str> {
+    batch["members"]["L"].as_array().into_iter().flatten().filter_map(|member| member["S"].as_str()).collect()
 }
 
 /// The batch items as they are stored, read past the wire. A test may scan; the product never does.

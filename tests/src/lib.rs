@@ -5,8 +5,8 @@
 //! speak AWS's own protocols. Then Lambda, and what wakes its functions: the HTTP API and the queue. Between the
 //! functions and everything else lies a wire that a test can break. The stack puts all of it together.
 //!
-//! A scene adds the two ends: FastSMSing, simulated by an independent witness, and callers. An audit then compares
-//! three ledgers: what the callers were told, what the provider billed, and what the record says.
+//! A scene adds the two ends: the providers, each simulated by an independent witness, and callers. An audit then compares
+//! three ledgers: what the callers were told, what the providers billed, and what the record says.
 
 pub mod template;
 
@@ -24,13 +24,18 @@ pub mod wire;
 
 pub mod stack;
 
+pub mod simulator;
+
+pub mod callback;
 pub mod fastsmsing;
+pub mod messagebird;
 
 pub mod audit;
 pub mod caller;
 pub mod crash;
 pub mod demo;
 pub mod economy;
+pub mod others;
 pub mod scene;
 
 // Small things that several of them stand on.

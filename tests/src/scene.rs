@@ -15,9 +15,12 @@ use shared::auth::sha256_hex;
 use tokio::time::sleep;
 
 use crate::audit::Audit;
+use crate::callback::Callback;
 use crate::caller::Caller;
 use crate::event_source::Mischief;
 use crate::fastsmsing::{self, FastSmsing};
+use crate::messagebird::MessageBird;
+use crate::others::{Other, Others};
 use crate::stack::{self, Stack};
 use crate::wire::Wire;
 
@@ -34,12 +37,14 @@ pub struct Settings {
     /// How long a provider's answer is waited for.
     pub timeout_ms: u64,
     pub fastsmsing: fastsmsing::Options,
-    /// More of its kind, with the weight of each; they are configured like the first one.
-    pub rivals: Vec<(u32, fastsmsing::Options)>,
     /// How long a provider's breaker stays open.
     pub open_s: u32,
     /// How old the backlog of an outage may get.
     pub backlog_age_max_s: u32,
+    /// FastSMSing is in the configuration, and first there.
+    pub fastsmsing_configured: bool,
+    /// Providers beside it.
+    pub others: Vec<Other>,
     pub mischief: Option<Mischief>,
     /// How long a bell is gone when its dispatcher failed; the template's minutes if not given.
     pub visibility_timeout_s: Option<u64>,
@@ -68,9 +73,10 @@ impl Default for Settings {
             attempts_max: 3,
             timeout_ms: 10_000,
             fastsmsing: fastsmsing::Options::default(),
-            rivals: Vec::new(),
             open_s: 1,
             backlog_age_max_s: 900,
+            fastsmsing_configured: true,
+            others: Vec::new(),
             mischief: None,
             visibility_timeout_s: None,
             receives_max: None,
@@ -89,6 +95,8 @@ pub struct Scene {
     pub stack: Stack,
     pub fastsmsing: FastSmsing,
     pub rivals: Vec<FastSmsing>,
+    pub messagebirds: Vec<MessageBird>,
+    pub callbacks: Vec<Callback>,
     /// Between the functions and the provider, if the settings ask for it.
     pub provider_wire: Option<Wire>,
     pub settings: Settings,
@@ -101,9 +109,7 @@ pub struct Scene {
 
 impl Scene {
     pub async fn start(settings: Settings) -> Result<Self> {
-        let fastsmsing = FastSmsing::start(settings.fastsmsing.clone())?;
-        let rivals = settings.rivals.iter().map(|(_, options)| FastSmsing::start(options.clone()));
-        let rivals = rivals.collect::<Result<Vec<_>>>()?;
+        let fastsmsing = FastSmsing::start("fastsmsing", settings.fastsmsing.clone())?;
         let provider_wire = match settings.provider_wire {
             true => Some(Wire::start(fastsmsing.url()).await?),
             false => None,
@@ -111,15 +117,11 @@ impl Scene {
         let provider_url = provider_wire.as_ref().map_or(fastsmsing.url().to_owned(), Wire::url);
         let keys: BTreeMap<_, _> = ["shop", "stall", "ops"].map(|name| (name, format!("local-{name}-key"))).into();
         let webhook_secret = "whsec_bG9jYWwtc2VjcmV0LW9mLXRoZS1zY2VuZQ==".to_owned();
-        let mut urls = vec![provider_url];
-        urls.extend(rivals.iter().map(|rival| rival.url().to_owned()));
-        let all = || [&fastsmsing].into_iter().chain(&rivals);
-        let secret = |(n, one): (usize, &FastSmsing)| {
-            (name_of(n), json!({"token": one.token(), "webhook_secrets": webhook_secret}))
-        };
-        let secrets: Value = all().enumerate().map(secret).collect();
+        let others = Others::start(&settings, &webhook_secret)?;
+        let mut secrets = json!({"fastsmsing": {"token": fastsmsing.token(), "webhook_secrets": webhook_secret}});
+        others.add_secrets(&mut secrets);
         let stack = Stack::start(stack::Options {
-            parameters: parameters(&settings, &urls, &keys),
+            parameters: parameters(&settings, &provider_url, &others, &keys),
             secrets: [("sms-proxy/providers".to_owned(), secrets.to_string())].into(),
             functions: settings.functions,
             mischief: settings.mischief,
@@ -132,7 +134,7 @@ impl Scene {
         .await?;
         let url = if settings.functions { stack.url() } else { String::new() };
         if settings.functions {
-            for one in all() {
+            for one in [&fastsmsing].into_iter().chain(&others.fastsmsings) {
                 one.point_at(&format!("{url}/messages/delivery_status"), &webhook_secret)?;
             }
         }
@@ -141,7 +143,9 @@ impl Scene {
         Ok(Self {
             stack,
             fastsmsing,
-            rivals,
+            rivals: others.fastsmsings,
+            messagebirds: others.messagebirds,
+            callbacks: others.callbacks,
             provider_wire,
             settings,
             shop,
@@ -152,7 +156,7 @@ impl Scene {
         })
     }
 
-    /// All providers of this kind, in the order of their configuration.
+    /// All providers that speak FastSMSing's protocol, in the order of their configuration.
     pub fn fastsmsings(&self) -> impl Iterator<Item = &FastSmsing> {
         [&self.fastsmsing].into_iter().chain(&self.rivals)
     }
@@ -203,9 +207,8 @@ impl Scene {
         while self.provider_wire.as_ref().is_some_and(|wire| wire.activity().running() > 0) {
             sleep(Duration::from_millis(LOOK_MS)).await;
         }
-        for one in self.fastsmsings() {
-            one.updates_settled().await?;
-        }
+        self.fastsmsing.updates_settled().await?;
+        self.others_settled().await?;
         self.stack.quiet().await
     }
 
@@ -231,36 +234,32 @@ impl Drop for Scene {
     }
 }
 
-/// Of the provider with this place in the configuration.
-pub fn name_of(n: usize) -> String {
-    if n == 0 { "fastsmsing".to_owned() } else { format!("rival{n}") }
-}
-
 fn timeouts_s(settings: &Settings) -> BTreeMap<String, u64> {
     let given = [("dispatch", settings.dispatch_timeout_s), ("sweep", settings.sweep_timeout_s)];
     given.into_iter().filter_map(|(function, timeout_s)| Some((function.to_owned(), timeout_s?))).collect()
 }
 
-fn parameters(settings: &Settings, urls: &[String], keys: &BTreeMap<&str, String>) -> BTreeMap<String, String> {
+fn parameters(
+    settings: &Settings,
+    provider_url: &str,
+    others: &Others,
+    keys: &BTreeMap<&str, String>,
+) -> BTreeMap<String, String> {
     let clients = keys
         .iter()
         .map(|(name, key)| json!({"name": name, "key_sha256": sha256_hex(key.as_bytes()), "operator": *name == "ops"}));
-    let one = (1, settings.fastsmsing.clone());
-    let providers = [&one].into_iter().chain(&settings.rivals).zip(urls).enumerate();
-    let providers: Value = providers
-        .map(|(n, ((weight, options), url))| {
-            json!({
-                "name": name_of(n),
-                "url": url,
-                "rate_per_s": settings.rate_per_s,
-                "batch_size": settings.batch_size,
-                "key_lifetime_s": options.key_lifetime_s,
-                "timeout_ms": settings.timeout_ms,
-                "weight": weight,
-                "open_s": settings.open_s,
-            })
+    let fastsmsing = settings.fastsmsing_configured.then(|| {
+        json!({
+            "name": "fastsmsing",
+            "url": provider_url,
+            "rate_per_s": settings.rate_per_s,
+            "batch_size": settings.batch_size,
+            "key_lifetime_s": settings.fastsmsing.key_lifetime_s,
+            "timeout_ms": settings.timeout_ms,
+            "open_s": settings.open_s,
         })
-        .collect();
+    });
+    let providers: Value = fastsmsing.into_iter().chain(others.configuration.clone()).collect();
     let since = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * settings.record_days);
     [
         ("Clients", Value::from_iter(clients).to_string()),

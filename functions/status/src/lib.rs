@@ -5,6 +5,8 @@
 //! provider got the batch, so the batch is settled first: if that fails, the provider repeats the call
 //! and nothing has been lost.
 
+mod callback;
+mod messagebird;
 mod resolution;
 
 use std::collections::{BTreeMap, HashMap};
@@ -89,6 +91,12 @@ impl App {
         let path: Vec<_> = request.raw_http_path().split('/').skip(1).collect();
         let answer = match (request.method(), &path[..]) {
             (&Method::POST, ["messages", "delivery_status"]) => self.post_delivery_status(&request).await,
+            (&Method::GET, ["messages", "delivery_status", provider]) => {
+                self.get_delivery_status(&request, provider).await
+            }
+            (&Method::POST, ["messages", "delivery_status", provider, id]) => {
+                self.post_callback(&request, provider, id).await
+            }
             (&Method::POST, ["batches", id, "resolution"]) => self.post_resolution(&request, id).await,
             _ => Err(Problem::NoRoute),
         };
@@ -101,8 +109,12 @@ impl App {
             return Err(Problem::TooLarge { limit_bytes: BODY_BYTES_MAX });
         }
         Reporter::verify_any(self.reporters.values(), request.headers(), body, clock::now())?;
-        let updates = report::parse(&json_body(request, BODY_BYTES_MAX)?)?;
-        let taken = self.take(&updates).await?;
+        self.answer(&report::parse(&json_body(request, BODY_BYTES_MAX)?)?).await
+    }
+
+    /// Takes the updates and says what became of each, whoever's protocol they came by.
+    async fn answer(&self, updates: &[Update]) -> Result<Response<Body>, Problem> {
+        let taken = self.take(updates).await?;
         for (update, taken) in updates.iter().zip(&taken) {
             match taken {
                 Taken::Recorded | Taken::Repeated | Taken::Stale => {}

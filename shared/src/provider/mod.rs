@@ -9,7 +9,7 @@
 //! | 2xx with a readable body | `Confirmed`, refusals per message |
 //! | 2xx, body cut or unreadable | `Unknown` |
 //! | 429; 503 with Retry-After | `NotSent`, after the pause it asks for |
-//! | 400, 413, 422 | `Refused` |
+//! | 400, 413, 422 | `Refused`; `Misconfigured` where the error is about our account |
 //! | 3xx and other 4xx | `Misconfigured` |
 //! | other 5xx with the provider's error body | `NotSent` |
 //! | time-out, reset, closed without an answer, 408, 409, 502, 504, anything unreadable | `Unknown` |
@@ -18,12 +18,23 @@
 //!
 //! ```json
 //! [{"name": "fastsmsing", "protocol": "fastsmsing", "url": "https://…", "rate_per_s": 10, "batch_size": 100,
-//!   "key_lifetime_s": 0, "timeout_ms": 10000, "weight": 1, "failures_max": 5, "open_s": 30}]
+//!   "key_lifetime_s": 0, "timeout_ms": 10000, "weight": 1, "failures_max": 5, "open_s": 30},
+//!  {"name": "bird", "protocol": "messagebird", "url": "https://rest.messagebird.com", "rate_per_s": 1, "batch_size": 50},
+//!  {"name": "texter", "protocol": "callback", "url": "https://…/send", "rate_per_s": 5, "batch_size": 1}]
 //! ```
 //!
 //! and their [`Secrets`] as a JSON object by name: `{"fastsmsing": {"token": "…", "webhook_secrets": "whsec_…"}}`.
+//!
+//! | `protocol` | `batch_size` | `key_lifetime_s` | one request carries | `token` | a secret of `webhook_secrets` |
+//! |---|---|---|---|---|---|
+//! | [`fastsmsing`](fastsmsing) | 1 to 1,000 | 0 or more than 300 | any messages | bearer | `whsec_` and base64 of 24 bytes or more |
+//! | [`messagebird`](messagebird) | 1 to 50 | 0 | one originator and text, different recipients | access key | the account's signing key |
+//! | [`callback`](callback) | 1 | 0 | one message | bearer, or none | any text of 24 bytes or more, without a blank |
 
+pub mod callback;
 pub mod fastsmsing;
+pub mod messagebird;
+mod wire;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -34,7 +45,9 @@ use crate::message::Message;
 use crate::pace::Pace;
 use crate::shape::Shape;
 use crate::standing::Terms;
+use callback::Callback;
 use fastsmsing::FastSmsing;
+use messagebird::MessageBird;
 
 /// Members of a batch item stay far below DynamoDB's 400 KB.
 const BATCH_SIZE_MAX: usize = 1_000;
@@ -55,13 +68,16 @@ const OPEN_MAX_S: u32 = 3_600;
 pub enum Protocol {
     #[default]
     Fastsmsing,
+    Messagebird,
+    Callback,
 }
 
 /// What is known only to a provider and to us.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Secrets {
-    /// What we prove ourselves with.
+    /// What we prove ourselves with; a provider of protocol `callback` may do without.
+    #[serde(default)]
     pub token: String,
     /// What its reports are proved with: one value, or two during a rotation, separated by a blank.
     pub webhook_secrets: String,
@@ -110,6 +126,8 @@ pub struct Connection {
 #[derive(Clone)]
 enum Adapter {
     FastSmsing(FastSmsing),
+    MessageBird(MessageBird),
+    Callback(Callback),
 }
 
 /// The client of a provider can't be made.
@@ -118,21 +136,63 @@ enum Adapter {
 pub struct Unusable(pub(crate) String);
 
 impl Connection {
-    /// Fails where the token can't stand in a header.
-    pub fn new(provider: Provider, secrets: &Secrets) -> Result<Self, Unusable> {
+    /// `public_url` is our own API's, where those providers report that are told so with each request.
+    ///
+    /// Fails where a secret is missing or can't be used.
+    pub fn new(provider: Provider, secrets: &Secrets, public_url: &str) -> Result<Self, Unusable> {
+        let Secrets { token, webhook_secrets } = secrets;
+        if token.is_empty() && provider.protocol != Protocol::Callback {
+            return Err(Unusable("the token is missing".into()));
+        }
+        let reports = format!("{}/messages/delivery_status/{}", public_url.trim_end_matches('/'), provider.name);
         let adapter = match provider.protocol {
-            Protocol::Fastsmsing => Adapter::FastSmsing(FastSmsing::new(&provider, &secrets.token)?),
+            Protocol::Fastsmsing => Adapter::FastSmsing(FastSmsing::new(&provider, token)?),
+            Protocol::Messagebird => Adapter::MessageBird(MessageBird::new(&provider, token, reports)?),
+            Protocol::Callback => Adapter::Callback(Callback::new(&provider, token, webhook_secrets, reports)?),
         };
         Ok(Self { provider, adapter })
     }
 
     /// Makes one request that carries `messages`, in their order, as batch `id`.
     ///
-    /// The same batch always makes the same bytes, so that its key can be used again.
+    /// The same batch always makes the same bytes, so that its key can be used again. Messages that do not fit into
+    /// one request are refused here, as the provider would, before anything is sent.
     pub async fn send(&self, id: BatchId, messages: &[Message]) -> Sent {
+        let shape = self.provider.shape();
+        let fit = messages.iter().enumerate().all(|(n, message)| shape.fits(&messages[..n], message));
+        let Some(first) = messages.first().filter(|_| fit) else {
+            let error = Some("does not fit into one request".to_owned());
+            return Sent::Refused { answer: Answer { http_status: None, error } };
+        };
         match &self.adapter {
             Adapter::FastSmsing(fastsmsing) => fastsmsing.send(id, messages).await,
+            Adapter::MessageBird(messagebird) => messagebird.send(id, first, messages).await,
+            Adapter::Callback(callback) => callback.send(first).await,
         }
+    }
+}
+
+impl Protocol {
+    /// Which messages one request carries together.
+    pub fn shape(self) -> Shape {
+        match self {
+            Protocol::Fastsmsing => Shape::Any,
+            Protocol::Messagebird => Shape::SameText,
+            Protocol::Callback => Shape::Single,
+        }
+    }
+
+    fn batch_size_max(self) -> usize {
+        match self {
+            Protocol::Fastsmsing => BATCH_SIZE_MAX,
+            Protocol::Messagebird => messagebird::RECIPIENTS_MAX,
+            Protocol::Callback => 1,
+        }
+    }
+
+    /// Its requests can carry a key that tells a repeat.
+    fn has_keys(self) -> bool {
+        self == Protocol::Fastsmsing
     }
 }
 
@@ -165,11 +225,9 @@ impl Provider {
         }
     }
 
-    /// Which messages one of its requests can carry together.
+    /// Which messages one request carries together.
     pub fn shape(&self) -> Shape {
-        match self.protocol {
-            Protocol::Fastsmsing => Shape::Any,
-        }
+        self.protocol.shape()
     }
 
     /// It tells a repeat of this batch by its key, and will until the request has been answered.
@@ -180,14 +238,23 @@ impl Provider {
 
     /// What is wrong with it, if anything.
     pub fn problem(&self) -> Option<String> {
+        let batch_size_max = self.protocol.batch_size_max();
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if self.name.is_empty() || self.name.contains('#') {
             Some("name must not be empty or hold a '#'".into())
+        } else if self.protocol != Protocol::Fastsmsing && !self.name.chars().all(is_plain) {
+            Some("name is part of an address: it must be of letters, digits, '-', '_' and '.'".into())
         } else if !self.url.starts_with("http://") && !self.url.starts_with("https://") {
             Some("url must begin with https:// or http://".into())
         } else if !(self.rate_per_s > 0.0 && self.rate_per_s <= RATE_MAX_PER_S) {
             Some(format!("rate_per_s must be above 0 and at most {RATE_MAX_PER_S}"))
-        } else if !(1..=BATCH_SIZE_MAX).contains(&self.batch_size) {
-            Some(format!("batch_size must be 1 to {BATCH_SIZE_MAX}"))
+        } else if !(1..=batch_size_max).contains(&self.batch_size) {
+            Some(match batch_size_max {
+                1 => "batch_size must be 1".into(),
+                most => format!("batch_size must be 1 to {most}"),
+            })
+        } else if self.key_lifetime_s > 0 && !self.protocol.has_keys() {
+            Some("key_lifetime_s must be 0: this protocol knows no key".into())
         } else if (1..=KEY_MARGIN_S).contains(&self.key_lifetime_s) {
             Some(format!("key_lifetime_s must be 0 or more than {KEY_MARGIN_S}"))
         } else if !(1..=TIMEOUT_MAX_MS).contains(&self.timeout_ms) {
@@ -229,5 +296,32 @@ impl Sent {
             | Sent::Misconfigured { answer }
             | Sent::Unknown { answer } => answer,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(protocol: &str, secrets: &str) -> String {
+        let entry = r#"{"name":"p","protocol":"P","url":"http://x","rate_per_s":1,"batch_size":1}"#;
+        let provider: Provider = serde_json::from_str(&entry.replace('P', protocol)).unwrap();
+        assert_eq!(provider.problem(), None);
+        let secrets = serde_json::from_str(secrets).unwrap();
+        Connection::new(provider, &secrets, "http://us").err().map_or_else(String::new, |error| error.to_string())
+    }
+
+    #[test]
+    fn a_connection_without_the_secrets_of_its_protocol_is_refused() {
+        let all = r#"{"token":"t","webhook_secrets":"more-than-twenty-four-bytes"}"#;
+        for protocol in ["fastsmsing", "messagebird", "callback"] {
+            assert_eq!(refusal(protocol, all), "", "{protocol}");
+            assert!(refusal(protocol, &all.replace("\"t\"", r#""\n""#)).contains("no header can"), "{protocol}");
+        }
+        let no_token = r#"{"webhook_secrets":"more-than-twenty-four-bytes"}"#;
+        assert!(refusal("fastsmsing", no_token).contains("token is missing"));
+        assert!(refusal("messagebird", no_token).contains("token is missing"));
+        assert_eq!(refusal("callback", no_token), "");
+        assert!(refusal("callback", r#"{"webhook_secrets":"short"}"#).contains("webhook_secrets: a secret must have"));
     }
 }

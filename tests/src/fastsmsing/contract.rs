@@ -11,9 +11,8 @@ use hyper::http::request::Parts;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::wire::Answer;
+use crate::simulator::Answer;
 
-pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 const ID_CHARS_MAX: usize = 100;

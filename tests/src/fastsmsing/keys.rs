@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 
-use super::wire::Answer;
+use crate::simulator::Answer;
 
 pub(super) struct Keys {
     lifetime: Duration,

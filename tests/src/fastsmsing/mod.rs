@@ -1,192 +1,145 @@
-//! FastSMSing, simulated: the provider's side of its HTTP contract, on a loopback port.
-//!
-//! It is an independent witness. It shares no code with ours, is stricter than the contract asks,
-//! writes every request down in a ledger that only grows, reports each message's fate to the
-//! webhook, and lets its client down in every way on request.
-//!
-//! It has a thread and a runtime of its own, so it works from any test, and dropping it ends all
-//! that it began: the drop returns when the thread has.
+//! FastSMSing, simulated: the provider's side of its HTTP contract.
 //!
 //! ```text
-//! wire        sockets, answers, hang-ups          ledger      what was billed, what was seen
-//! contract    what a request must look like       misbehave   what may go wrong with it
-//! desk        what a client is told, or not       course      which updates, in which order
-//! provider    what is done with a batch           updates     their way to the webhook, signed
-//! keys        the same request again              signature   how
+//! contract    what a request must look like       webhook     its updates, many at a time
+//! keys        the same request again              signature   how they are signed
 //! ```
 
 mod contract;
-mod course;
-mod desk;
 mod keys;
-mod ledger;
-#[cfg(test)]
-mod listener;
-mod misbehave;
-mod provider;
 mod signature;
-mod updates;
-mod wire;
+mod webhook;
 
-use std::net::TcpListener;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
-use tokio::runtime;
-use tokio::sync::oneshot;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
+use jiff::Timestamp;
+use reqwest::Url;
+use serde_json::json;
 use uuid::Uuid;
 
-pub use course::{Status, UpdateOptions};
-pub use ledger::{Billed, Outcome, Seen};
-pub use misbehave::Mishap;
+pub use crate::simulator::{Billed, Mishap, Options, Outcome, Seen, Status, UpdateOptions};
 pub use signature::Secret;
 
-use provider::Provider;
-use updates::Updates;
+use crate::simulator::{Answer, Batch, Call, Dialect, Ledger, Post, Simulator, Subject, Told, lock};
+use contract::{IDEMPOTENT_REPLAYED, authorize, read_batch, refusal};
+use keys::{Begun, Keys};
+use webhook::Webhook;
 
-const BATCH_SIZE_MAX: usize = 100;
+/// A running FastSMSing.
+pub type FastSmsing = Simulator<Batches>;
 
-#[derive(Clone, Debug)]
-pub struct Options {
-    pub batch_size_max: usize,
-    /// How long an idempotency key is honoured; 0 ignores keys.
-    pub key_lifetime_s: u64,
-    /// Mishaps by chance: each request draws one with these probabilities, or none with the rest.
-    pub mix: Vec<(f64, Mishap)>,
-    pub updates: UpdateOptions,
-    /// What all chance is drawn from.
-    pub seed: u64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            batch_size_max: BATCH_SIZE_MAX,
-            key_lifetime_s: 0,
-            mix: Vec::new(),
-            updates: UpdateOptions::default(),
-            seed: 0,
-        }
-    }
-}
-
-/// A running provider.
-pub struct FastSmsing {
-    url: String,
+/// Its protocol.
+pub struct Batches {
     token: String,
-    provider: Arc<Provider>,
-    updates: Arc<Updates>,
-    /// Both are taken by the drop: letting go of the first ends the second.
-    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    batch_size_max: usize,
+    keys: Mutex<Keys>,
+    webhook: Webhook,
 }
 
-impl FastSmsing {
-    pub fn start(options: Options) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        listener.set_nonblocking(true)?;
-        let url = format!("http://{}", listener.local_addr()?);
-        let token = format!("token-{}", Uuid::now_v7());
-
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let updates = Updates::new(options.updates.clone(), options.seed, runtime.handle().clone())?;
-        let updates = Arc::new(updates);
-        let provider = Arc::new(Provider::new(options, token.clone(), Arc::clone(&updates)));
-
-        let (stop, stopped) = oneshot::channel();
-        let serving = serve(listener, Arc::clone(&provider));
-        let thread = thread::Builder::new().name("fastsmsing".into()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    _ = serving => {}
-                    _ = stopped => {}
-                }
-            });
-        })?;
-        Ok(Self { url, token, provider, updates, running: Some((stop, thread)) })
-    }
-
-    pub fn url(&self) -> &str {
-        &self.url
+impl Simulator<Batches> {
+    pub fn start(name: &str, options: Options) -> anyhow::Result<Self> {
+        let dialect = Batches {
+            token: format!("token-{}", Uuid::now_v7()),
+            batch_size_max: options.batch_size_max,
+            keys: Mutex::new(Keys::new(Duration::from_secs(options.key_lifetime_s))),
+            webhook: Webhook::default(),
+        };
+        Self::run(name, options, dialect)
     }
 
     pub fn token(&self) -> &str {
-        &self.token
+        &self.dialect().token
     }
 
     /// Where updates go, and the `whsec_…` secret that signs them. Updates due before that are tried
     /// again as if it did not answer.
     pub fn point_at(&self, webhook_url: &str, secret: &str) -> anyhow::Result<()> {
-        self.updates.point_at(webhook_url, secret)
-    }
-
-    /// Puts a mishap in the queue: the next request without one gets it.
-    pub fn misbehave(&self, mishap: Mishap) {
-        self.provider.books().mishaps.queue(mishap);
-    }
-
-    /// No more mishaps, neither those in the queue nor those by chance.
-    pub fn behave(&self) {
-        self.provider.books().mishaps.end();
+        self.dialect().webhook.point_at(webhook_url, secret)
     }
 
     /// Reports by hand, in one post, whether or not the messages were ever sent.
     pub fn report<I: AsRef<str>>(&self, message_ids: &[I], status: Status) {
-        let post = message_ids.iter().map(|id| (id.as_ref().to_owned(), status)).collect();
-        self.updates.send(vec![post]);
-    }
-
-    /// Waits until no update is on its way and no batch is in work, late ones included.
-    ///
-    /// An error says that the webhook did not take every post.
-    pub async fn updates_settled(&self) -> anyhow::Result<()> {
-        self.updates.settled().await
-    }
-
-    pub fn ledger(&self) -> Vec<Billed> {
-        self.provider.books().ledger.billed().to_vec()
-    }
-
-    pub fn seen(&self) -> Vec<Seen> {
-        self.provider.books().ledger.seen().to_vec()
-    }
-
-    pub fn billed_requests(&self) -> usize {
-        self.provider.books().ledger.billed().len()
-    }
-
-    /// How many messages each billed request took.
-    pub fn sizes(&self) -> Vec<usize> {
-        self.provider.books().ledger.billed().iter().map(|billed| billed.messages.len()).collect()
-    }
-
-    pub fn times_sent(&self, message_id: &str) -> usize {
-        self.provider.books().ledger.times_sent().get(message_id).copied().unwrap_or(0)
-    }
-
-    /// The messages that were taken more than once.
-    pub fn sent_twice(&self) -> Vec<String> {
-        let books = self.provider.books();
-        books.ledger.times_sent().into_iter().filter(|(_, times)| *times > 1).map(|(id, _)| id.to_owned()).collect()
+        let told: Told = message_ids.iter().map(|id| (id.as_ref().to_owned(), status)).collect();
+        self.send(self.dialect().webhook.post(&told).into_iter().collect());
     }
 }
 
-impl Drop for FastSmsing {
-    fn drop(&mut self) {
-        if let Some((stop, thread)) = self.running.take() {
-            drop(stop);
-            let _ = thread.join();
+impl Dialect for Batches {
+    const TAKEN: StatusCode = StatusCode::ACCEPTED;
+    const REFUSES_SINGLY: bool = true;
+
+    fn carries(&self, head: &Parts) -> bool {
+        head.method == Method::POST && head.uri.path() == "/batches"
+    }
+
+    fn admit(&self, call: &Call) -> Result<Batch, Answer> {
+        authorize(&call.head, &self.token)?;
+        let batch = read_batch(&call.head, &call.body, self.batch_size_max)?;
+        let messages = batch.messages.into_iter();
+        let messages = messages.map(|message| Subject { name: message.message_id, number: message.phone_number });
+        let batch = Batch { batch_id: batch.batch_id, messages: messages.collect(), reports_to: String::new() };
+        let Some(key) = &call.key else {
+            return Ok(batch);
+        };
+        match lock(&self.keys).begin(key, &call.body, Instant::now()) {
+            Begun::Fresh => Ok(batch),
+            Begun::Again(first) => Err(first.with(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"))),
+            Begun::Working => {
+                Err(refusal(StatusCode::CONFLICT, "in_work", "a request with this key is being worked on"))
+            }
+            Begun::Other => Err(refusal(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", "this key had another body")),
+        }
+    }
+
+    fn billed(&self, call: &Call, _: &Batch, billed: &Billed) -> Answer {
+        let refused: Vec<_> =
+            billed.refused.iter().map(|id| json!({"message_id": id, "reason": "INVALID_RECIPIENT"})).collect();
+        let answer = Answer::json(
+            StatusCode::ACCEPTED,
+            &json!({"request_id": billed.request_id, "accepted": billed.messages.len(), "refused": refused}),
+        );
+        if let Some(key) = &call.key {
+            lock(&self.keys).answered(key, &answer);
+        }
+        answer
+    }
+
+    fn posts(&self, _: &Batch, _: &str, course: Vec<Told>) -> Vec<Post> {
+        course.iter().filter_map(|told| self.webhook.post(told).ok()).collect()
+    }
+
+    fn refusal(status: StatusCode, code: &str, words: &str) -> Answer {
+        refusal(status, code, words)
+    }
+
+    fn aside(&self, head: &Parts, ledger: &Ledger) -> Answer {
+        match (&head.method, head.uri.path()) {
+            (&Method::GET, "/invoice") => self.invoice(head, ledger).unwrap_or_else(|refused| refused),
+            _ => refusal(StatusCode::NOT_FOUND, "not_found", "no such address"),
         }
     }
 }
 
-async fn serve(listener: TcpListener, provider: Arc<Provider>) -> std::io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    wire::serve(listener, move |request| desk::answer(Arc::clone(&provider), request)).await
+impl Batches {
+    fn invoice(&self, head: &Parts, ledger: &Ledger) -> Result<Answer, Answer> {
+        authorize(head, &self.token)?;
+        let (Some(from), Some(to)) = (instant(head, "from"), instant(head, "to")) else {
+            return Err(refusal(StatusCode::BAD_REQUEST, "invalid", "from and to are RFC 3339 times"));
+        };
+        let lines = ledger.invoice(from, to);
+        Ok(Answer::new(StatusCode::OK, lines).with(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")))
+    }
 }
 
-/// Nothing behind these locks can be left half changed, so a panic elsewhere is no reason to stop.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// A parameter of the query. `Url` undoes its encoding, and needs an origin to do so.
+fn instant(head: &Parts, name: &str) -> Option<Timestamp> {
+    let url = Url::parse("http://provider").ok()?.join(head.uri.path_and_query()?.as_str()).ok()?;
+    let (_, value) = url.query_pairs().find(|(found, _)| found == name)?;
+    value.parse().ok()
 }
 
 #[cfg(test)]

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::listener::{Listener, SECRET};
 use super::*;
+use crate::simulator::listener::{Listener, SECRET};
+use crate::simulator::updates;
 
 /// The only thing that ends a silence, and long enough for a busy machine to begin the work.
 const PATIENCE_SHORT: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn start(options: Options) -> FastSmsing {
-    FastSmsing::start(options).unwrap()
+    FastSmsing::start("fastsmsing", options).unwrap()
 }
 
 /// A provider that reports nothing and whose next request meets this mishap.

@@ -1,4 +1,4 @@
-//! A webhook for the simulator's own tests: it answers as told, then 200, and keeps what it got.
+//! A webhook for the simulators' own tests: it answers as told, then 200, and keeps what it got.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -10,17 +10,17 @@ use tokio::net::TcpListener;
 
 use super::wire::{self, Answer, Hangup};
 
-pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 #[derive(Clone, Default)]
-pub(super) struct Listener {
+pub(crate) struct Listener {
     answers: Arc<Mutex<VecDeque<Option<StatusCode>>>>,
     got: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
 }
 
 impl Listener {
     /// Listens for as long as the test's runtime lives, and says where.
-    pub(super) async fn listen(&self) -> String {
+    pub(crate) async fn listen(&self) -> String {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", socket.local_addr().unwrap());
         let listener = self.clone();
@@ -29,11 +29,11 @@ impl Listener {
     }
 
     /// The next answers; `None` closes the connection in place of one.
-    pub(super) fn answer(&self, answers: impl IntoIterator<Item = Option<StatusCode>>) {
+    pub(crate) fn answer(&self, answers: impl IntoIterator<Item = Option<StatusCode>>) {
         self.answers.lock().unwrap().extend(answers);
     }
 
-    pub(super) fn got(&self) -> Vec<(HeaderMap, Bytes)> {
+    pub(crate) fn got(&self) -> Vec<(HeaderMap, Bytes)> {
         self.got.lock().unwrap().clone()
     }
 

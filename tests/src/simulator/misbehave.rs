@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, LOCATION, RETRY_AFTER};
 
-use super::contract::refusal;
 use super::wire::Answer;
 
 /// What happens to one request. Those that take the batch bill it; the others never do.
@@ -31,7 +30,8 @@ pub enum Mishap {
     Redirect,
     /// 400 for the batch as a whole: not taken.
     RefuseBatch,
-    /// Taken, but for the messages whose recipient ends in this suffix.
+    /// Taken, but for the messages whose recipient ends in this suffix; where a protocol can't refuse single
+    /// messages, one of them spoils the batch with a 422.
     RefuseMessages { recipient_suffix: String },
     /// Taken, and then not a byte for as long as the client waits.
     AcceptThenSilence,
@@ -43,7 +43,7 @@ pub enum Mishap {
     ResetAfterAccepting,
     /// Taken; the answer breaks off in the middle of its body.
     CutBody,
-    /// Taken; the answer is 202 with a body that means nothing.
+    /// Taken; the answer says so with a body that means nothing.
     Unreadable,
     /// The connection is closed at once, and the batch taken this much later.
     LateAccept { ms: u64 },
@@ -51,7 +51,7 @@ pub enum Mishap {
 
 impl Mishap {
     /// The answer that is given in place of any work, if this is one of those mishaps.
-    pub(super) fn instead(&self) -> Option<Answer> {
+    pub(super) fn instead(&self, refusal: fn(StatusCode, &str, &str) -> Answer) -> Option<Answer> {
         Some(match self {
             Self::TooMany { retry_after_s } => refusal(StatusCode::TOO_MANY_REQUESTS, "too_many", "slow down")
                 .with(RETRY_AFTER, (*retry_after_s).into()),

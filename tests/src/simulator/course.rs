@@ -1,6 +1,6 @@
 //! Which updates a batch gets, and in which order: pure, so that chance is an argument.
 //!
-//! Every message is CONFIRMED and then DELIVERED or FAILED. A webhook may rely on neither the order
+//! Every message is CONFIRMED and then DELIVERED, FAILED or INVALID. A webhook may rely on neither the order
 //! nor the number of these updates, so the options let a course repeat, shuffle and reverse them and
 //! mix in ids that nobody knows.
 
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::contract::Message;
+use super::dialect::Subject;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -17,6 +17,8 @@ pub enum Status {
     Confirmed,
     Delivered,
     Failed,
+    /// It failed, because nobody has that number.
+    Invalid,
 }
 
 const STATUSES: [Status; 3] = [Status::Confirmed, Status::Delivered, Status::Failed];
@@ -29,6 +31,8 @@ pub struct UpdateOptions {
     pub delay_ms: u64,
     /// Messages to recipients that end in this FAIL.
     pub failing_suffix: Option<String>,
+    /// Messages to recipients that end in this are INVALID.
+    pub invalid_suffix: Option<String>,
     /// The share, 0 to 1, of all other messages that FAIL.
     pub failing_share: f64,
     /// How often each update is told; 1 is once.
@@ -49,6 +53,7 @@ impl Default for UpdateOptions {
             automatic: true,
             delay_ms: 0,
             failing_suffix: None,
+            invalid_suffix: None,
             failing_share: 0.0,
             repeats: 1,
             shuffled: false,
@@ -59,12 +64,12 @@ impl Default for UpdateOptions {
     }
 }
 
-/// One request to the webhook. A map holds a message once, so a message's updates need several.
-pub(super) type Post = BTreeMap<String, Status>;
+/// What is told at a time, by the messages' names. A map holds a message once, so its updates need several.
+pub type Told = BTreeMap<String, Status>;
 
-/// The posts about a batch, in the order in which they are sent.
-pub(super) fn course(messages: &[Message], options: &UpdateOptions, chance: &mut fastrand::Rng) -> Vec<Post> {
-    let mut posts = vec![Post::new(); 2 * options.repeats];
+/// What is told about a batch, in the order in which it is.
+pub(super) fn course(messages: &[Subject], options: &UpdateOptions, chance: &mut fastrand::Rng) -> Vec<Told> {
+    let mut posts = vec![Told::new(); 2 * options.repeats];
     for message in messages {
         let fate = fate(message, options, chance);
         let mut updates = [vec![Status::Confirmed; options.repeats], vec![fate; options.repeats]].concat();
@@ -75,7 +80,7 @@ pub(super) fn course(messages: &[Message], options: &UpdateOptions, chance: &mut
             updates.reverse();
         }
         for (post, update) in posts.iter_mut().zip(updates) {
-            post.insert(message.message_id.clone(), update);
+            post.insert(message.name.clone(), update);
         }
     }
     for post in &mut posts {
@@ -86,24 +91,27 @@ pub(super) fn course(messages: &[Message], options: &UpdateOptions, chance: &mut
     posts
 }
 
-fn fate(message: &Message, options: &UpdateOptions, chance: &mut fastrand::Rng) -> Status {
-    let doomed = options.failing_suffix.as_ref().is_some_and(|suffix| message.phone_number.ends_with(suffix));
-    if doomed || chance.f64() < options.failing_share { Status::Failed } else { Status::Delivered }
+fn fate(message: &Subject, options: &UpdateOptions, chance: &mut fastrand::Rng) -> Status {
+    let is_doomed = |suffix: &Option<String>| suffix.as_ref().is_some_and(|suffix| message.number.ends_with(suffix));
+    if is_doomed(&options.invalid_suffix) {
+        Status::Invalid
+    } else if is_doomed(&options.failing_suffix) || chance.f64() < options.failing_share {
+        Status::Failed
+    } else {
+        Status::Delivered
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::Status::{Confirmed, Delivered, Failed};
     use super::*;
 
-    fn messages(count: usize) -> Vec<Message> {
-        let message = |n| json!({"message_id": format!("m{n}"), "phone_number": format!("+3163345{n:04}"), "originator": "MB", "message": "text"});
-        (0..count).map(|n| serde_json::from_value(message(n)).unwrap()).collect()
+    fn messages(count: usize) -> Vec<Subject> {
+        (0..count).map(|n| Subject { name: format!("m{n}"), number: format!("+3163345{n:04}") }).collect()
     }
 
-    fn updates_of(id: &str, posts: &[Post]) -> Vec<Status> {
+    fn updates_of(id: &str, posts: &[Told]) -> Vec<Status> {
         posts.iter().map(|post| post[id]).collect()
     }
 

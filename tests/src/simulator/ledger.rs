@@ -12,9 +12,10 @@ use serde_json::json;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Billed {
     pub request_id: String,
+    /// The client's name for the request; empty where the protocol has none.
     pub batch_id: String,
     pub at: Timestamp,
-    /// The messages that were taken, in the order of the request.
+    /// The messages that were taken, in the order of the request, as its protocol names them.
     pub messages: Vec<String>,
     /// The messages that were refused one by one: never sent, though the request is billed.
     pub refused: Vec<String>,
@@ -44,8 +45,9 @@ pub enum Outcome {
     Dropped,
 }
 
+/// What was written down.
 #[derive(Default)]
-pub(super) struct Ledger {
+pub struct Ledger {
     billed: Vec<Billed>,
     seen: Vec<Seen>,
 }
@@ -86,7 +88,7 @@ impl Ledger {
     }
 
     /// One JSON line per request billed in `from <= at < to`.
-    pub(super) fn invoice(&self, from: Timestamp, to: Timestamp) -> String {
+    pub(crate) fn invoice(&self, from: Timestamp, to: Timestamp) -> String {
         self.billed
             .iter()
             .filter(|billed| (from..to).contains(&billed.at))

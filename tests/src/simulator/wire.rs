@@ -23,22 +23,22 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// An answer, whole and in memory, so that it can be kept, given again, or cut.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(super) body: Bytes,
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Bytes,
 }
 
 impl Answer {
-    pub(super) fn new(status: StatusCode, body: impl Into<Bytes>) -> Self {
+    pub(crate) fn new(status: StatusCode, body: impl Into<Bytes>) -> Self {
         Self { status, headers: Vec::new(), body: body.into() }
     }
 
-    pub(super) fn json(status: StatusCode, document: &Value) -> Self {
+    pub(crate) fn json(status: StatusCode, document: &Value) -> Self {
         Self::new(status, document.to_string()).with(CONTENT_TYPE, HeaderValue::from_static("application/json"))
     }
 
-    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
@@ -55,24 +55,24 @@ impl From<Answer> for Response<Full<Bytes>> {
 
 /// The end of a connection in place of an answer.
 #[derive(Debug)]
-pub(super) struct Hangup {
+pub(crate) struct Hangup {
     last_words: Bytes,
     reset: bool,
 }
 
 impl Hangup {
     /// Closes without a word.
-    pub(super) fn closed() -> Self {
+    pub(crate) fn closed() -> Self {
         Self::after(Bytes::new())
     }
 
     /// Says these bytes as they are, then closes.
-    pub(super) fn after(last_words: Bytes) -> Self {
+    pub(crate) fn after(last_words: Bytes) -> Self {
         Self { last_words, reset: false }
     }
 
     /// Resets: the peer reads an error, not an end.
-    pub(super) fn reset() -> Self {
+    pub(crate) fn reset() -> Self {
         Self { last_words: Bytes::new(), reset: true }
     }
 }
@@ -88,7 +88,7 @@ impl Error for Hangup {}
 /// Accepts connections until the task ends or the listener fails.
 ///
 /// Its connections are tasks of the current runtime and end with it.
-pub(super) async fn serve<F, A>(listener: TcpListener, handler: F) -> io::Result<()>
+pub(crate) async fn serve<F, A>(listener: TcpListener, handler: F) -> io::Result<()>
 where
     F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Result<Answer, Hangup>> + Send + 'static,

@@ -1,8 +1,7 @@
-//! Who reports: the provider's webhook, signed as Standard Webhooks asks.
+//! Signatures as Standard Webhooks asks for them.
 //!
 //! `webhook-signature` holds one or more `v1,<base64>`, each an HMAC-SHA256 of
-//! `<webhook-id>.<webhook-timestamp>.<body>`. Two secrets may be valid at once, so that one can be replaced
-//! without losing a report. Source: the Standard Webhooks specification.
+//! `<webhook-id>.<webhook-timestamp>.<body>`. Source: the Standard Webhooks specification.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,38 +10,31 @@ use jiff::Timestamp;
 use lambda_http::http::HeaderMap;
 use sha2::Sha256;
 
-use crate::config::{Refused, refused};
+use super::{header, unauthorised};
 use crate::http::Problem;
 
 /// A call whose timestamp is further away than this may be a replay.
 const TOLERANCE_S: i64 = 5 * 60;
-const SECRETS_MAX: usize = 2;
 /// The specification's least length of a secret.
 const SECRET_BYTES_MIN: usize = 24;
-const KEY: &str = "PROVIDER_SECRETS";
 
-/// A provider, by the secrets that its reports may be signed with.
-pub struct Reporter(Vec<Vec<u8>>);
+/// Those who hold these secrets.
+pub struct Signers(Vec<Vec<u8>>);
 
-impl Reporter {
-    /// Reads a provider's `webhook_secrets`: one or two of `whsec_<base64>`, separated by a blank.
-    pub fn parse(text: &str) -> Result<Self, Refused> {
-        let secret = |text: &str| {
-            let base64 = text.strip_prefix("whsec_").ok_or_else(|| refused(KEY, "a secret must begin with whsec_"))?;
+impl Signers {
+    /// Takes secrets of the form `whsec_<base64>`.
+    pub(super) fn parse(secrets: &[&str]) -> Result<Self, String> {
+        let secret = |text: &&str| {
+            let base64 = text.strip_prefix("whsec_").ok_or("a secret must begin with whsec_")?;
             let secret = STANDARD.decode(base64).ok().filter(|secret| secret.len() >= SECRET_BYTES_MIN);
-            let problem = format!("a secret must be base64 of {SECRET_BYTES_MIN} bytes or more behind whsec_");
-            secret.ok_or_else(|| refused(KEY, problem))
+            secret.ok_or_else(|| format!("a secret must be base64 of {SECRET_BYTES_MIN} bytes or more behind whsec_"))
         };
-        let secrets: Vec<_> = text.split_whitespace().map(secret).collect::<Result<_, _>>()?;
-        match secrets.len() {
-            1..=SECRETS_MAX => Ok(Self(secrets)),
-            _ => Err(refused(KEY, format!("must hold 1 to {SECRETS_MAX} secrets"))),
-        }
+        secrets.iter().map(secret).collect::<Result<_, _>>().map(Self)
     }
 
     /// Checks that the body comes from one of those who hold a secret, and lately.
-    pub fn verify_any<'a>(
-        mut reporters: impl Iterator<Item = &'a Reporter>,
+    pub(super) fn verify_any<'a>(
+        mut signers: impl Iterator<Item = &'a Signers>,
         headers: &HeaderMap,
         body: &[u8],
         now: Timestamp,
@@ -58,7 +50,7 @@ impl Reporter {
         let given = signatures.split(' ').filter_map(|one| one.strip_prefix("v1,"));
         let given: Vec<_> = given.filter_map(|one| STANDARD.decode(one).ok()).collect();
         let signed_by = |secret: &Vec<u8>| given.iter().any(|signature| is_signed(secret, &signed, signature));
-        if reporters.any(|reporter| reporter.0.iter().any(signed_by)) {
+        if signers.any(|signers| signers.0.iter().any(signed_by)) {
             return Ok(());
         }
         Err(unauthorised("webhook-signature", "No signature fits the body"))
@@ -70,23 +62,17 @@ fn is_signed(secret: &[u8], signed: &[u8], signature: &[u8]) -> bool {
     Hmac::<Sha256>::new_from_slice(secret).is_ok_and(|mac| mac.chain_update(signed).verify_slice(signature).is_ok())
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Problem> {
-    headers.get(name).and_then(|value| value.to_str().ok()).ok_or_else(|| unauthorised(name, "Is missing"))
-}
-
-fn unauthorised(header: &'static str, detail: &'static str) -> Problem {
-    Problem::Unauthorised { header, detail }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::Protocol;
+    use crate::webhook::Reporter;
 
     const BODY: &[u8] = br#"{"test": 2432232314}"#;
     const AT: &str = "1614265330";
 
     fn verify(secrets: &str, signature: &str, now_s: i64) -> Result<(), Problem> {
-        let reporter = Reporter::parse(secrets).unwrap();
+        let reporter = Reporter::parse(Protocol::Fastsmsing, secrets).unwrap();
         let headers = [
             ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
             ("webhook-timestamp", AT),
