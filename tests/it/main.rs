@@ -13,6 +13,7 @@ mod front_door;
 mod lessons;
 mod listing;
 mod model;
+mod numbers;
 mod operators;
 mod path;
 mod seeds;

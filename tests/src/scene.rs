@@ -4,6 +4,8 @@
 //! ledger. A scene has to be finished: that drains it and asserts that nothing was lost and that the bill is
 //! explained. One that is dropped before is a mistake of its test.
 
+mod calls;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;

@@ -1,10 +1,11 @@
 //! POST /messages/delivery_status: takes the provider's reports into the record; and an operator's word on a
-//! batch that no report settles.
+//! batch that no report settles, or on a number.
 //!
 //! Every update stands for itself. A report about a message whose batch is not settled proves that the
 //! provider got the batch, so the batch is settled first: if that fails, the provider repeats the call
 //! and nothing has been lost.
 
+mod numbers;
 mod resolution;
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,6 +27,7 @@ use shared::record::RecordError;
 use shared::record::batches::Batches;
 use shared::record::messages::Messages;
 use shared::record::moves::{Move, Moved};
+use shared::record::numbers::Numbers;
 use shared::report::{self, Unreadable, Update};
 use shared::state::{Report, State, Verdict};
 use shared::webhook::Reporter;
@@ -41,6 +43,7 @@ pub struct App {
     providers: Vec<Provider>,
     messages: Messages,
     batches: Batches,
+    numbers: Numbers,
 }
 
 #[derive(Serialize)]
@@ -82,6 +85,7 @@ impl App {
             providers: source.providers()?,
             messages: Messages::new(aws, source.text("MESSAGES_TABLE")?),
             batches: Batches::new(aws, source.text("BATCHES_TABLE")?),
+            numbers: Numbers::new(aws, source.text("NUMBERS_TABLE")?),
         })
     }
 
@@ -90,6 +94,7 @@ impl App {
         let answer = match (request.method(), &path[..]) {
             (&Method::POST, ["messages", "delivery_status"]) => self.post_delivery_status(&request).await,
             (&Method::POST, ["batches", id, "resolution"]) => self.post_resolution(&request, id).await,
+            (&Method::PUT, ["numbers", recipient]) => self.put_number(&request, recipient).await,
             _ => Err(Problem::NoRoute),
         };
         Ok(answer.unwrap_or_else(|problem| problem.response()))
@@ -131,6 +136,7 @@ impl App {
     async fn take(&self, updates: &[Update]) -> Result<Vec<Taken>, RecordError> {
         let mut taken: Vec<_> = updates.iter().map(unread).collect();
         let mut threads = self.threads(updates).await?;
+        self.deactivate_invalid(threads.values()).await?;
         for _ in 0..ROUNDS_MAX {
             let moves = decide(&threads, &mut taken)?;
             self.settle_batches(threads.values().filter(|thread| moves.iter().any(|one| one.id() == thread.seen.id)))
