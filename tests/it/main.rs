@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod batches;
+mod bulk;
 #[cfg(debug_assertions)]
 mod chaos;
 #[cfg(debug_assertions)]

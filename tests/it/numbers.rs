@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 use tests::scene::{Scene, Settings, message};
 use tests::wire::Fault;
 
-use crate::support::{by_hand, look, post, puts_into, scene, shown};
+use crate::support::{body_holds, by_hand, look, post, puts_into, scene, shown};
+
+/// What DynamoDB may say about an item that it does not like.
+const NUMBER_IN_AN_ERROR: &str = r#"{"__type": "ValidationException", "message": "not a key: 31600000001"}"#;
 
 /// Of `message(n)`.
 fn path(n: usize) -> String {
@@ -237,4 +240,36 @@ async fn pages_hold_every_inactive_number_once() {
     }
     assert_eq!((listed.len(), listed.iter().collect::<BTreeSet<_>>().len()), (20, 20));
     scene.finish().await.unwrap();
+}
+
+/// Whatever becomes of a number, it stays out of the logs, and so do the texts of a bulk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_number_and_no_text_is_logged_on_any_of_these_ways() {
+    let scene = scene(Settings { batch_size: 5, fastsmsing: by_hand(), ..Settings::default() }).await;
+    let bulk: Vec<_> = (0..10).map(message).chain([json!({"recipient": "CANARY", "originator": "MB"})]).collect();
+    let (_, answer) = scene.shop().post_bulk(&bulk, Some("CANARY-key")).await.unwrap();
+    scene.drain().await.unwrap();
+    for result in answer["results"].as_array().unwrap().iter().take(5) {
+        report(&scene, &json!({result["id"].as_str().unwrap(): "invalid"})).await;
+    }
+    for rule in [Fault::Pass, Fault::CutBody, Fault::Status(400, NUMBER_IN_AN_ERROR.to_owned())] {
+        scene.stack.dynamo_wire.set_rule(move |seen| match body_holds(seen, "Numbers") {
+            true => rule.clone(),
+            false => Fault::Pass,
+        });
+        scene.shop().post_bulk(&bulk, None).await.unwrap();
+        scene.shop().post(&message(1)).await.unwrap();
+        scene.operator().put_to(&path(1), &json!({"status": "ACTIVE"})).await.unwrap();
+        scene.operator().get(&path(1)).await.unwrap();
+        scene.operator().get("/numbers?limit=2").await.unwrap();
+        scene.operator().get("/numbers/CANARY").await.unwrap();
+    }
+    scene.stack.dynamo_wire.clear_rule();
+    let lines = scene.stack.logs();
+    assert!(lines.len() > 20, "only {} lines", lines.len());
+    for line in &lines {
+        let found = ["31600000", "on its way", "CANARY"].into_iter().find(|canary| line.text.contains(canary));
+        assert_eq!(found, None, "{}: {}", line.function, line.text);
+    }
+    drop(scene.untold());
 }

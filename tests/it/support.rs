@@ -66,6 +66,6 @@ pub(crate) fn puts_into(seen: &Seen, table: &str) -> bool {
     seen.operation.as_deref() == Some("PutItem") && body_holds(seen, &format!("\"TableName\":\"{table}\""))
 }
 
-fn body_holds(seen: &Seen, text: &str) -> bool {
+pub(crate) fn body_holds(seen: &Seen, text: &str) -> bool {
     String::from_utf8_lossy(&seen.body).contains(text)
 }

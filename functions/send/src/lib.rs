@@ -1,5 +1,7 @@
-//! POST /messages: records a message, then rings the bell for it. A 202 is recorded before it is given.
+//! POST /messages and /messages/bulk: records messages, then rings the bell for them. A 202 is recorded before it
+//! is given.
 
+mod bulk;
 mod intake;
 
 use std::sync::atomic::AtomicUsize;
@@ -55,6 +57,7 @@ impl App {
     pub async fn handle(&self, request: Request) -> Result<Response<Body>, Error> {
         let answer = match (request.method(), request.raw_http_path()) {
             (&Method::POST, "/messages") => self.post_message(&request).await,
+            (&Method::POST, "/messages/bulk") => self.post_bulk(&request).await,
             _ => Err(Problem::NoRoute),
         };
         Ok(answer.unwrap_or_else(|problem| problem.response()))

@@ -1,8 +1,10 @@
 //! Calls beyond POST and GET.
 
-use anyhow::Result;
+use std::sync::PoisonError;
+
+use anyhow::{Context, Result};
 use reqwest::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Caller;
 
@@ -10,6 +12,23 @@ impl Caller {
     /// PUT any path; the status and the document.
     pub async fn put_to(&self, path: &str, body: &Value) -> Result<(StatusCode, Value)> {
         self.call(Method::PUT, path, Some(body), None).await
+    }
+
+    /// DELETE any path; the status and the document.
+    pub async fn delete(&self, path: &str) -> Result<(StatusCode, Value)> {
+        self.call(Method::DELETE, path, None, None).await
+    }
+
+    /// POST /messages/bulk; the status and the document. What was accepted is noted.
+    pub async fn post_bulk(&self, messages: &[Value], key: Option<&str>) -> Result<(StatusCode, Value)> {
+        let body = json!({"messages": messages});
+        let (status, answer) = self.call(Method::POST, "/messages/bulk", Some(&body), key).await?;
+        if status == StatusCode::ACCEPTED {
+            let results = answer["results"].as_array().context("an answer has results")?.iter();
+            let ids = results.filter_map(|result| result["id"].as_str()).map(str::to_owned);
+            self.told.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+        }
+        Ok((status, answer))
     }
 
     async fn call(
