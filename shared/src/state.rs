@@ -60,6 +60,8 @@ pub enum Reason {
     Expired,
     /// Its recipient became known as inactive while it waited.
     RecipientInactive,
+    /// Its caller took it back while it waited.
+    Cancelled,
     /// The provider reported that it could not be delivered.
     Undelivered,
     /// The provider reported that there is no such number.

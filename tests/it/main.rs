@@ -4,6 +4,7 @@
 
 mod batches;
 mod bulk;
+mod cancelling;
 #[cfg(debug_assertions)]
 mod chaos;
 #[cfg(debug_assertions)]

@@ -1,10 +1,11 @@
 //! POST /messages/delivery_status: takes the provider's reports into the record; and an operator's word on a
-//! batch that no report settles, or on a number.
+//! batch that no report settles, or on a number; and a caller's on a message that still waits.
 //!
 //! Every update stands for itself. A report about a message whose batch is not settled proves that the
 //! provider got the batch, so the batch is settled first: if that fails, the provider repeats the call
 //! and nothing has been lost.
 
+mod cancellation;
 mod numbers;
 mod resolution;
 
@@ -95,6 +96,7 @@ impl App {
             (&Method::POST, ["messages", "delivery_status"]) => self.post_delivery_status(&request).await,
             (&Method::POST, ["batches", id, "resolution"]) => self.post_resolution(&request, id).await,
             (&Method::PUT, ["numbers", recipient]) => self.put_number(&request, recipient).await,
+            (&Method::DELETE, ["messages", id]) => self.delete_message(&request, id).await,
             _ => Err(Problem::NoRoute),
         };
         Ok(answer.unwrap_or_else(|problem| problem.response()))
