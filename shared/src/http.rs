@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tracing::error;
 
-use crate::message::Invalid;
+use crate::message::{Invalid, Recipient};
 use crate::record::RecordError;
 
 /// What a caller is asked to wait before it tries again.
@@ -40,8 +40,9 @@ pub enum Problem {
     Backlog,
 }
 
+/// A problem as callers read it.
 #[derive(Serialize)]
-struct Document<'a> {
+pub struct Document<'a> {
     #[serde(rename = "type")]
     kind: String,
     title: &'static str,
@@ -99,11 +100,16 @@ impl Problem {
         }
     }
 
-    pub fn response(&self) -> Response<Body> {
+    /// The problem document, for where it is a part of an answer.
+    pub fn document(&self) -> Document<'_> {
         let (status, name, title) = self.name();
         let kind = format!("urn:sms-proxy:problem:{name}");
-        let document = Document { kind, title, status: status.as_u16(), field: self.field(), detail: self.detail() };
-        let mut response = json(status, &document);
+        Document { kind, title, status: status.as_u16(), field: self.field(), detail: self.detail() }
+    }
+
+    pub fn response(&self) -> Response<Body> {
+        let (status, ..) = self.name();
+        let mut response = json(status, &self.document());
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             let seconds = if matches!(self, Problem::Backlog) { BACKLOG_RETRY_AFTER_S } else { RETRY_AFTER_S };
@@ -145,6 +151,12 @@ pub fn json_body(request: &Request, limit_bytes: usize) -> Result<Value, Problem
         return Err(Problem::NotJson);
     }
     serde_json::from_slice(body).map_err(|_| Invalid::new("body", "", "Must be valid JSON").into())
+}
+
+/// The number that a path names, with its plus, without it, or with it as it is escaped in an address.
+pub fn recipient_in_path(segment: &str) -> Result<Recipient, Invalid> {
+    let digits = segment.strip_prefix("%2B").or(segment.strip_prefix("%2b")).unwrap_or(segment);
+    Recipient::parse(&Value::from(digits))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

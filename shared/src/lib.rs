@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod id;
 pub mod message;
+pub mod number;
 pub mod pace;
 pub mod proof;
 pub mod report;

@@ -28,7 +28,7 @@ const QUOTED_CHARS_MAX: usize = 40;
 const FIELDS: [&str; 5] = ["originator", "message", "recipient", "reference", "valid_until"];
 
 /// A phone number in E.164: `+` and 4 to 15 digits, the first not a zero.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Recipient(String);
 
@@ -152,6 +152,11 @@ impl Request {
     pub fn expired(&self) -> Invalid {
         let at = self.valid_until.map(|at| at.to_string()).unwrap_or_default();
         Invalid::new("valid_until", &at, &validity_rule())
+    }
+
+    /// What is wrong with a request to a number that is known to be inactive.
+    pub fn inactive(&self) -> Invalid {
+        Invalid::new("recipient", self.recipient.as_str(), "This number is inactive: nothing is sent to it")
     }
 }
 

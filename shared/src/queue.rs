@@ -15,6 +15,9 @@ use crate::id::MessageId;
 /// The longest that SQS hides a message.
 const HIDE_MAX_S: i64 = 43_200;
 
+/// Ids that one bell carries: as many as one look-up reads.
+pub const BELL_IDS_MAX: usize = 100;
+
 /// What an SQS message carries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bell {

@@ -58,6 +58,10 @@ pub enum Reason {
     Rejected,
     /// Its `valid_until` passed before it could be sent.
     Expired,
+    /// Its recipient became known as inactive while it waited.
+    RecipientInactive,
+    /// Its caller took it back while it waited.
+    Cancelled,
     /// The provider reported that it could not be delivered.
     Undelivered,
     /// The provider reported that there is no such number.

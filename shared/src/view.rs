@@ -1,4 +1,4 @@
-//! Messages and batches as callers read them: a message's stored state is shown as its two public views.
+//! Messages, batches and numbers as callers read them: a message's stored state is shown as its two public views.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::batch::{Batch, BatchState};
 use crate::id::{BatchId, MessageId};
 use crate::message::{Message, Originator, Recipient, Text};
+use crate::number::{Number, NumberStatus};
 use crate::segment::Encoding;
 use crate::state::{Reason, Status, Submission};
 
@@ -93,6 +94,29 @@ impl<'a> BatchView<'a> {
             last_error: batch.last_error.as_deref(),
             created_at: batch.id.created_at(),
             updated_at: batch.updated_at,
+        }
+    }
+}
+
+/// The JSON document of one number that a provider or an operator spoke about.
+#[derive(Serialize)]
+pub struct NumberView<'a> {
+    recipient: &'a Recipient,
+    status: NumberStatus,
+    since: Timestamp,
+    by: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<MessageId>,
+}
+
+impl<'a> NumberView<'a> {
+    pub fn of(number: &'a Number) -> Self {
+        Self {
+            recipient: &number.recipient,
+            status: number.status,
+            since: number.since,
+            by: &number.by,
+            message_id: number.message_id,
         }
     }
 }

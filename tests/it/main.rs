@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod batches;
+mod bulk;
 mod callback;
+mod cancelling;
 #[cfg(debug_assertions)]
 mod chaos;
 #[cfg(debug_assertions)]
@@ -15,6 +17,7 @@ mod lessons;
 mod listing;
 mod messagebird;
 mod model;
+mod numbers;
 mod operators;
 mod pace;
 mod path;

@@ -9,7 +9,7 @@ use tests::scene::{Scene, Settings};
 use tests::wire::Fault;
 use tokio::time::sleep;
 
-use crate::support::{by_hand, look, post, scene};
+use crate::support::{asks_for_many, by_hand, look, post, scene};
 
 /// A batch of three whose fate is unknown, long enough after its courier's turn to be resolved.
 async fn in_doubt(mishap: Mishap) -> (Scene, Vec<String>, String) {
@@ -91,9 +91,9 @@ async fn an_operator_sends_again_what_was_not_sent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bells_that_were_given_up_can_be_rung_again_at_any_time() {
     let scene = scene(Settings { visibility_timeout_s: Some(1), receives_max: Some(1), ..Settings::default() }).await;
-    scene.stack.dynamo_wire.set_rule(|seen| match seen.operation.as_deref() {
-        Some("BatchGetItem") => Fault::DropRequest,
-        _ => Fault::Pass,
+    scene.stack.dynamo_wire.set_rule(|seen| match asks_for_many(seen, "Messages") {
+        true => Fault::DropRequest,
+        false => Fault::Pass,
     });
     let ids = post(&scene, 0, 12, 2).await;
     let dead = || async { scene.stack.sqs.counters("DeadBells").await.unwrap().visible };

@@ -4,6 +4,7 @@ use serde_json::Value;
 use tests::caller::message;
 use tests::fastsmsing::{self, UpdateOptions};
 use tests::scene::{Scene, Settings};
+use tests::wire::Seen;
 use tokio::task::JoinSet;
 
 pub(crate) async fn scene(settings: Settings) -> Scene {
@@ -54,4 +55,18 @@ pub(crate) fn statistics(scene: &Scene) -> Vec<Value> {
 /// Dispatchers that are soon known to be gone: just long enough for one short request.
 pub(crate) fn short_lived() -> Settings {
     Settings { timeout_ms: 1_500, dispatch_timeout_s: Some(11), visibility_timeout_s: Some(2), ..Settings::default() }
+}
+
+/// A request is a BatchGetItem on this table.
+pub(crate) fn asks_for_many(seen: &Seen, table: &str) -> bool {
+    seen.operation.as_deref() == Some("BatchGetItem") && body_holds(seen, &format!("\"{table}\":"))
+}
+
+/// A request is a PutItem into this table.
+pub(crate) fn puts_into(seen: &Seen, table: &str) -> bool {
+    seen.operation.as_deref() == Some("PutItem") && body_holds(seen, &format!("\"TableName\":\"{table}\""))
+}
+
+pub(crate) fn body_holds(seen: &Seen, text: &str) -> bool {
+    String::from_utf8_lossy(&seen.body).contains(text)
 }

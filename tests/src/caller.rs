@@ -1,5 +1,7 @@
 //! A caller of the proxy, who notes what was promised.
 
+mod calls;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
-//! GET /messages, /batches, one of either, and /health: reads the record, and only reads.
+//! GET /messages, /batches, /numbers, one of each, and /health: reads the record, and only reads.
 
 mod listing;
+mod numbers;
 mod paging;
 
 use aws_config::SdkConfig;
@@ -21,6 +22,7 @@ use shared::provider::Provider;
 use shared::record::batch_list::BatchPage;
 use shared::record::batches::Batches;
 use shared::record::messages::Messages;
+use shared::record::numbers::Numbers;
 use shared::record::range::{Order, Range, Step, start_of};
 use shared::view::{BatchView, View};
 
@@ -35,6 +37,7 @@ pub struct App {
     clients: Clients,
     messages: Messages,
     batches: Batches,
+    numbers: Numbers,
     providers: Vec<Provider>,
     /// Nothing was recorded before this moment.
     since: Timestamp,
@@ -58,6 +61,7 @@ impl App {
             clients: Clients::read(source)?,
             messages: Messages::new(aws, source.text("MESSAGES_TABLE")?),
             batches: Batches::new(aws, source.text("BATCHES_TABLE")?),
+            numbers: Numbers::new(aws, source.text("NUMBERS_TABLE")?),
             providers: source.providers()?,
             since: start_of(source.value::<Date>("RECORD_SINCE")?),
         })
@@ -71,6 +75,8 @@ impl App {
             (&Method::GET, ["messages", id]) => self.get_message(&request, id).await,
             (&Method::GET, ["batches"]) => self.get_batches(&request).await,
             (&Method::GET, ["batches", id]) => self.get_batch(&request, id).await,
+            (&Method::GET, ["numbers"]) => self.get_numbers(&request).await,
+            (&Method::GET, ["numbers", recipient]) => self.get_number(&request, recipient).await,
             _ => Err(Problem::NoRoute),
         };
         Ok(answer.unwrap_or_else(|problem| problem.response()))

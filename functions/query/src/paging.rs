@@ -1,5 +1,8 @@
 //! What all listings have in common: newest first, a page at a time, between two moments.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -10,7 +13,7 @@ use shared::id::Id;
 use shared::message::Invalid;
 use shared::record::range::bounds;
 
-const LIMIT_DEFAULT: usize = 100;
+pub(crate) const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
 /// What a cursor begins with, so that an old one is told apart should its form ever change.
 const CURSOR_FORM: &str = "1.";
@@ -32,13 +35,8 @@ impl<Kind> Paging<Kind> {
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), Invalid> {
         let invalid = |rule: &str| Invalid::new(name, value, rule);
         match name {
-            "limit" => {
-                let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-                self.limit = limit.ok_or_else(|| invalid(&format!("Must be 1 to {LIMIT_MAX}")))?;
-            }
-            "cursor" => {
-                self.behind = Some(place(value).ok_or_else(|| invalid("Must be a next_cursor of an earlier page"))?);
-            }
+            "limit" => self.limit = limit(value)?,
+            "cursor" => self.behind = Some(place(value)?),
             "created_from" => self.created_from = Some(time(value).ok_or_else(|| invalid("Must be an RFC 3339 time"))?),
             "created_to" => self.created_to = Some(time(value).ok_or_else(|| invalid("Must be an RFC 3339 time"))?),
             _ => return Err(invalid("Is not a parameter of this path")),
@@ -69,6 +67,12 @@ pub(crate) fn once_each<'a>(
     Ok(seen)
 }
 
+/// How many a page holds.
+pub(crate) fn limit(value: &str) -> Result<usize, Invalid> {
+    let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+    limit.ok_or_else(|| Invalid::new("limit", value, &format!("Must be 1 to {LIMIT_MAX}")))
+}
+
 /// An RFC 3339 time; in a query string an unescaped '+' is a blank.
 fn time(value: &str) -> Option<Timestamp> {
     value.replace(' ', "+").parse().ok()
@@ -79,14 +83,17 @@ pub(crate) fn word<T: DeserializeOwned>(value: &str) -> Option<T> {
     serde_json::from_value(Value::from(value)).ok()
 }
 
-/// The cursor of the page behind this id.
-pub(crate) fn cursor<Kind>(behind: Id<Kind>) -> String {
+/// The cursor of the page behind this place in a listing.
+pub(crate) fn cursor(behind: impl Display) -> String {
     URL_SAFE_NO_PAD.encode(format!("{CURSOR_FORM}{behind}"))
 }
 
-fn place<Kind>(cursor: &str) -> Option<Id<Kind>> {
-    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-    text.strip_prefix(CURSOR_FORM)?.parse().ok()
+/// The place that a cursor names.
+pub(crate) fn place<T: FromStr>(cursor: &str) -> Result<T, Invalid> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    let place = text.and_then(|text| text.strip_prefix(CURSOR_FORM)?.parse().ok());
+    place.ok_or_else(|| Invalid::new("cursor", cursor, "Must be a next_cursor of an earlier page"))
 }
 
 /// The Link header to the next page: the same parameters, but for the cursor.
@@ -106,7 +113,7 @@ mod tests {
     #[test]
     fn a_cursor_names_its_place_and_a_link_keeps_the_parameters() {
         let id: MessageId = "0192f5f0-7a4b-7c3d-8e9f-0a1b2c3d4e57".parse().unwrap();
-        assert_eq!(place(&cursor(id)), Some(id));
+        assert_eq!(place(&cursor(id)), Ok(id));
         let link = link("/messages", [("reference", "a b&c"), ("cursor", "old")].into_iter(), "new");
         assert_eq!(link, "</messages?reference=a+b%26c&cursor=new>; rel=\"next\"");
     }

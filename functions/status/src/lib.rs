@@ -1,12 +1,14 @@
 //! POST /messages/delivery_status: takes the provider's reports into the record; and an operator's word on a
-//! batch that no report settles.
+//! batch that no report settles, or on a number; and a caller's on a message that still waits.
 //!
 //! Every update stands for itself. A report about a message whose batch is not settled proves that the
 //! provider got the batch, so the batch is settled first: if that fails, the provider repeats the call
 //! and nothing has been lost.
 
 mod callback;
+mod cancellation;
 mod messagebird;
+mod numbers;
 mod resolution;
 
 use std::collections::{BTreeMap, HashMap};
@@ -28,6 +30,7 @@ use shared::record::RecordError;
 use shared::record::batches::Batches;
 use shared::record::messages::Messages;
 use shared::record::moves::{Move, Moved};
+use shared::record::numbers::Numbers;
 use shared::report::{self, Unreadable, Update};
 use shared::state::{Report, State, Verdict};
 use shared::webhook::Reporter;
@@ -43,6 +46,7 @@ pub struct App {
     providers: Vec<Provider>,
     messages: Messages,
     batches: Batches,
+    numbers: Numbers,
 }
 
 #[derive(Serialize)]
@@ -84,6 +88,7 @@ impl App {
             providers: source.providers()?,
             messages: Messages::new(aws, source.text("MESSAGES_TABLE")?),
             batches: Batches::new(aws, source.text("BATCHES_TABLE")?),
+            numbers: Numbers::new(aws, source.text("NUMBERS_TABLE")?),
         })
     }
 
@@ -98,6 +103,8 @@ impl App {
                 self.post_callback(&request, provider, id).await
             }
             (&Method::POST, ["batches", id, "resolution"]) => self.post_resolution(&request, id).await,
+            (&Method::PUT, ["numbers", recipient]) => self.put_number(&request, recipient).await,
+            (&Method::DELETE, ["messages", id]) => self.delete_message(&request, id).await,
             _ => Err(Problem::NoRoute),
         };
         Ok(answer.unwrap_or_else(|problem| problem.response()))
@@ -143,6 +150,7 @@ impl App {
     async fn take(&self, updates: &[Update]) -> Result<Vec<Taken>, RecordError> {
         let mut taken: Vec<_> = updates.iter().map(unread).collect();
         let mut threads = self.threads(updates).await?;
+        self.deactivate_invalid(threads.values()).await?;
         for _ in 0..ROUNDS_MAX {
             let moves = decide(&threads, &mut taken)?;
             self.settle_batches(threads.values().filter(|thread| moves.iter().any(|one| one.id() == thread.seen.id)))

@@ -13,7 +13,7 @@ use shared::config::{Refused, Source};
 use shared::courier::{Courier, Turn};
 use shared::id::{BatchId, MessageId};
 use shared::message::{Message, VALIDITY_MAX_S};
-use shared::queue::{Bell, Queue};
+use shared::queue::{BELL_IDS_MAX, Bell, Queue};
 use shared::record::RecordError;
 use shared::record::moves::{Move, Moved};
 use shared::record::range::{Filter, Order, Step, bounds};
@@ -25,8 +25,6 @@ use tracing::{info, warn};
 const RECENT_S: i64 = 15 * 60;
 /// A message that is due for so long has lost its bell, unless the queue is behind.
 const OVERDUE_S: i64 = 10;
-/// Ids that one bell carries: as many as one look-up reads.
-const BELL_IDS_MAX: usize = 100;
 /// Messages that are dealt with at a time.
 const GROUP_MAX: usize = 500;
 /// Open batches that are listed at a time.

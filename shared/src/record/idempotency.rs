@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{RecordError, expires_at, from_item, to_item, unavailable};
+use super::{Item, RecordError, expires_at, from_item, text, to_item, unavailable};
 use crate::crash;
 use crate::id::MessageId;
 
@@ -34,6 +34,12 @@ struct Entry {
     request_hash: String,
 }
 
+impl Entry {
+    fn stands_for(&self, request_hash: &str) -> Reserved {
+        if self.request_hash == request_hash { Reserved::Known(self.message_id) } else { Reserved::Conflict }
+    }
+}
+
 #[derive(Clone)]
 pub struct Idempotency {
     client: Client,
@@ -45,6 +51,22 @@ impl Idempotency {
         Self { client: Client::new(config), table }
     }
 
+    /// What `client`'s `key` stands for, for a request with this hash. Nothing is reserved.
+    pub async fn find(
+        &self,
+        client: &str,
+        key: &str,
+        request_hash: &str,
+        now: Timestamp,
+    ) -> Result<Option<Reserved>, RecordError> {
+        let get = self.client.get_item().table_name(&self.table).key("key", text(of_client(client, key)));
+        let answer = get.consistent_read(true).send().await.map_err(unavailable("find a key"))?;
+        // DynamoDB may take days to remove what has expired.
+        let expired = |item: &Item| item.get("expires_at").is_some_and(|at| has_passed(at, now));
+        let Some(item) = answer.item.filter(|item| !expired(item)) else { return Ok(None) };
+        Ok(Some(from_item::<Entry>(item)?.stands_for(request_hash)))
+    }
+
     /// Lets `client`'s `key` stand for the message `id` made of a request with this hash.
     pub async fn reserve(
         &self,
@@ -54,7 +76,7 @@ impl Idempotency {
         request_hash: &str,
         now: Timestamp,
     ) -> Result<Reserved, RecordError> {
-        let entry = Entry { key: format!("{client}#{key}"), message_id: id, request_hash: request_hash.to_owned() };
+        let entry = Entry { key: of_client(client, key), message_id: id, request_hash: request_hash.to_owned() };
         let mut item = to_item(&entry)?;
         item.insert("expires_at".into(), expires_at(now, SignedDuration::from_hours(LIFETIME_H)));
         let put = self
@@ -75,13 +97,20 @@ impl Idempotency {
                     return Ok(Reserved::Conflict);
                 };
                 let found: Entry = from_item(found.item.unwrap_or_default())?;
-                Ok(match found {
-                    _ if found.message_id == id => Reserved::Fresh,
-                    _ if found.request_hash == entry.request_hash => Reserved::Known(found.message_id),
-                    _ => Reserved::Conflict,
-                })
+                // Our own write, whose answer was lost and which the SDK repeated.
+                Ok(if found.message_id == id { Reserved::Fresh } else { found.stands_for(&entry.request_hash) })
             }
             Err(error) => Err(unavailable("reserve a key")(error)),
         }
     }
+}
+
+/// One client's keys can't meet another's: no client's name holds a '#'.
+fn of_client(client: &str, key: &str) -> String {
+    format!("{client}#{key}")
+}
+
+fn has_passed(expires_at: &AttributeValue, now: Timestamp) -> bool {
+    let second = expires_at.as_n().ok().and_then(|second| second.parse::<i64>().ok());
+    second.is_some_and(|second| second <= now.as_second())
 }

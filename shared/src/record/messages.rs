@@ -4,19 +4,14 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
-use futures_util::future::try_join_all;
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use jiff::SignedDuration;
 
+use super::get_many::get_many;
 use super::{Item, RETENTION_DAYS, RecordError, expires_at, from_item, text, to_item, unavailable};
 use crate::crash;
 use crate::id::MessageId;
 use crate::message::Message;
-
-/// Keys that one BatchGetItem takes.
-const GET_MANY_MAX: usize = 100;
-/// Rounds of asking again for keys that were left unprocessed.
-const GET_MANY_ROUNDS_MAX: usize = 5;
 
 /// What became of a message that a caller was promised.
 #[derive(Debug)]
@@ -77,31 +72,9 @@ impl Messages {
     pub async fn get_many(&self, ids: &[MessageId]) -> Result<Vec<Message>, RecordError> {
         let mut ids = ids.to_vec();
         ids.sort();
-        // BatchGetItem refuses a key that stands in it twice.
         ids.dedup();
-        let pages = try_join_all(ids.chunks(GET_MANY_MAX).map(|page| self.get_page(page))).await?;
-        Ok(pages.concat())
-    }
-
-    async fn get_page(&self, ids: &[MessageId]) -> Result<Vec<Message>, RecordError> {
-        const ACTION: &str = "get messages";
-        let mut messages = Vec::with_capacity(ids.len());
-        let mut keys: Vec<Item> = ids.iter().copied().map(key).collect();
-        for _ in 0..GET_MANY_ROUNDS_MAX {
-            let request = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
-            let request = request.map_err(|_| RecordError { action: ACTION, cause: "no keys".into() })?;
-            let get = self.client.batch_get_item().request_items(&self.table, request);
-            let mut answer = get.send().await.map_err(unavailable(ACTION))?;
-            let items = answer.responses.as_mut().and_then(|tables| tables.remove(&self.table));
-            for item in items.unwrap_or_default() {
-                messages.push(from_item(item)?);
-            }
-            match answer.unprocessed_keys.and_then(|mut tables| tables.remove(&self.table)) {
-                Some(rest) if !rest.keys.is_empty() => keys = rest.keys,
-                _ => return Ok(messages),
-            }
-        }
-        Err(RecordError { action: ACTION, cause: "throttled".into() })
+        let keys: Vec<_> = ids.into_iter().map(key).collect();
+        get_many(&self.client, &self.table, &keys, "get messages").await
     }
 }
 

@@ -7,9 +7,11 @@
 
 pub mod batch_list;
 pub mod batches;
+mod get_many;
 pub mod idempotency;
 pub mod messages;
 pub mod moves;
+pub mod numbers;
 pub mod providers;
 pub mod range;
 mod settlement;

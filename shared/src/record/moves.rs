@@ -95,11 +95,16 @@ impl Move {
 
     /// W11: too late to be sent.
     pub fn expire(id: MessageId, now: Timestamp) -> Result<Self, RecordError> {
-        let mut expire = Self::to(State::NotSent, id, now);
-        expire.from = vec![State::Accepted];
-        expire.validity = Some(("<=", now));
-        expire.set.push(("reason", attribute(Reason::Expired)?));
-        Ok(expire)
+        let expire = Self::refuse_waiting(id, Reason::Expired, now)?;
+        Ok(Self { validity: Some(("<=", now)), ..expire })
+    }
+
+    /// It still waits, and it will not be sent: nobody may claim it any more.
+    pub fn refuse_waiting(id: MessageId, reason: Reason, now: Timestamp) -> Result<Self, RecordError> {
+        let mut refuse = Self::to(State::NotSent, id, now);
+        refuse.from = vec![State::Accepted];
+        refuse.set.push(("reason", attribute(reason)?));
+        Ok(refuse)
     }
 
     /// W9: a provider's report, decided on what the message was `seen` to be.
