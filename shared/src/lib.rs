@@ -5,11 +5,15 @@
 // What decides.
 pub mod batch;
 pub mod id;
+pub mod invoice;
 pub mod message;
+pub mod money;
 pub mod pace;
+pub mod reconciliation;
 pub mod report;
 pub mod segment;
 pub mod state;
+pub mod statistics;
 
 // What reaches.
 pub mod aws;

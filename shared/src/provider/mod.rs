@@ -18,7 +18,7 @@
 //!
 //! ```json
 //! [{"name": "fastsmsing", "protocol": "fastsmsing", "url": "https://…", "rate_per_s": 10, "batch_size": 100,
-//!   "key_lifetime_s": 0, "timeout_ms": 10000, "weight": 1}]
+//!   "key_lifetime_s": 0, "timeout_ms": 10000, "weight": 1, "price_per_request": "0.05"}]
 //! ```
 //!
 //! and their [`Secrets`] as a JSON object by name: `{"fastsmsing": {"token": "…", "webhook_secrets": "whsec_…"}}`.
@@ -26,11 +26,13 @@
 pub mod fastsmsing;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use crate::batch::Answer;
 use crate::id::{BatchId, MessageId};
 use crate::message::Message;
+use crate::money::Money;
 use crate::pace::Pace;
 use fastsmsing::FastSmsing;
 
@@ -85,6 +87,9 @@ pub struct Provider {
     /// Its share of the batches, in proportion to the others'.
     #[serde(default = "weight_default")]
     pub weight: u32,
+    /// What it bills for one request, as decimal text or number, in the currency of its invoices.
+    #[serde(default, deserialize_with = "price")]
+    pub price_per_request: Option<Money>,
 }
 
 /// A provider, and how it is reached.
@@ -132,6 +137,10 @@ fn timeout_default_ms() -> u64 {
     10_000
 }
 
+fn price<'de, D: Deserializer<'de>>(price: D) -> Result<Option<Money>, D::Error> {
+    Option::deserialize(price).map_err(|error| D::Error::custom(format!("price_per_request: {error}")))
+}
+
 impl Provider {
     pub fn pace(&self) -> Pace {
         Pace::new(self.rate_per_s)
@@ -159,6 +168,8 @@ impl Provider {
             Some(format!("timeout_ms must be 1 to {TIMEOUT_MAX_MS}"))
         } else if !(1..=WEIGHT_MAX).contains(&self.weight) {
             Some(format!("weight must be 1 to {WEIGHT_MAX}"))
+        } else if self.price_per_request.is_some_and(Money::is_negative) {
+            Some("price_per_request must not be negative".into())
         } else {
             None
         }
