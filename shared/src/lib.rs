@@ -23,11 +23,11 @@ pub mod crash;
 pub mod provider;
 pub mod queue;
 pub mod record;
+pub mod telemetry;
 
 // Edges.
 pub mod auth;
 pub mod config;
 pub mod http;
-pub mod telemetry;
 pub mod view;
 pub mod webhook;

@@ -30,6 +30,7 @@ pub mod audit;
 pub mod crash;
 pub mod demo;
 pub mod economy;
+pub mod invoice;
 pub mod scene;
 
 // Small things that several of them stand on.

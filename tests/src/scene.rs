@@ -49,6 +49,12 @@ pub struct Settings {
     pub dispatch_timeout_s: Option<u64>,
     /// How long a sweep may work, likewise.
     pub sweep_timeout_s: Option<u64>,
+    /// How long a query may work, likewise.
+    pub query_timeout_s: Option<u64>,
+    /// Of one request, as the configuration says it.
+    pub price_per_request: Option<String>,
+    /// A name under which FastSMSing stands in the configuration once more.
+    pub second_name: Option<String>,
     /// For all functions, beside what the template gives them.
     pub environment: BTreeMap<String, String>,
     /// Puts a wire that can break before the provider. It never hangs up, so no silence of the provider would end.
@@ -72,6 +78,9 @@ impl Default for Settings {
             record_days: 1,
             dispatch_timeout_s: None,
             sweep_timeout_s: None,
+            query_timeout_s: None,
+            price_per_request: None,
+            second_name: None,
             environment: BTreeMap::new(),
             provider_wire: false,
             port: None,
@@ -112,7 +121,10 @@ impl Scene {
         let provider_url = provider_wire.as_ref().map_or(fastsmsing.url().to_owned(), Wire::url);
         let keys: BTreeMap<_, _> = ["shop", "stall", "ops"].map(|name| (name, format!("local-{name}-key"))).into();
         let webhook_secret = "whsec_bG9jYWwtc2VjcmV0LW9mLXRoZS1zY2VuZQ==".to_owned();
-        let secrets = json!({"fastsmsing": {"token": fastsmsing.token(), "webhook_secrets": webhook_secret}});
+        let mut secrets = json!({"fastsmsing": {"token": fastsmsing.token(), "webhook_secrets": webhook_secret}});
+        if let Some(name) = &settings.second_name {
+            secrets[name] = secrets["fastsmsing"].clone();
+        }
         let stack = Stack::start(stack::Options {
             parameters: parameters(&settings, &provider_url, &keys),
             secrets: [("sms-proxy/providers".to_owned(), secrets.to_string())].into(),
@@ -316,7 +328,11 @@ pub fn message(n: usize) -> Value {
 }
 
 fn timeouts_s(settings: &Settings) -> BTreeMap<String, u64> {
-    let given = [("dispatch", settings.dispatch_timeout_s), ("sweep", settings.sweep_timeout_s)];
+    let given = [
+        ("dispatch", settings.dispatch_timeout_s),
+        ("sweep", settings.sweep_timeout_s),
+        ("query", settings.query_timeout_s),
+    ];
     given.into_iter().filter_map(|(function, timeout_s)| Some((function.to_owned(), timeout_s?))).collect()
 }
 
@@ -324,14 +340,20 @@ fn parameters(settings: &Settings, provider_url: &str, keys: &BTreeMap<&str, Str
     let clients = keys
         .iter()
         .map(|(name, key)| json!({"name": name, "key_sha256": sha256_hex(key.as_bytes()), "operator": *name == "ops"}));
-    let providers = json!([{
+    let mut providers = json!([{
         "name": "fastsmsing",
         "url": provider_url,
         "rate_per_s": settings.rate_per_s,
         "batch_size": settings.batch_size,
         "key_lifetime_s": settings.fastsmsing.key_lifetime_s,
         "timeout_ms": settings.timeout_ms,
+        "price_per_request": settings.price_per_request,
     }]);
+    if let (Some(name), Some(listed)) = (&settings.second_name, providers.as_array_mut()) {
+        let mut second = listed[0].clone();
+        second["name"] = json!(name);
+        listed.push(second);
+    }
     let since = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * settings.record_days);
     [
         ("Clients", Value::from_iter(clients).to_string()),
@@ -344,7 +366,7 @@ fn parameters(settings: &Settings, provider_url: &str, keys: &BTreeMap<&str, Str
     .into()
 }
 
-fn http() -> Result<Client> {
+pub(crate) fn http() -> Result<Client> {
     // An error here says that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(Client::builder().no_proxy().build()?)

@@ -70,7 +70,7 @@ pub(crate) fn once_each<'a>(
 }
 
 /// An RFC 3339 time; in a query string an unescaped '+' is a blank.
-fn time(value: &str) -> Option<Timestamp> {
+pub(crate) fn time(value: &str) -> Option<Timestamp> {
     value.replace(' ', "+").parse().ok()
 }
 

@@ -10,6 +10,7 @@ pub mod batches;
 pub mod idempotency;
 pub mod messages;
 pub mod moves;
+pub mod period;
 pub mod range;
 mod settlement;
 pub mod slots;
