@@ -1,12 +1,16 @@
 //! GET /statistics, and the metrics of the same batches.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use shared::id::BatchId;
 use tests::fastsmsing::Mishap;
 use tests::scene::{Settings, message};
+use tests::wire::Fault;
 
 use crate::support::{by_hand, post, scene, statistics};
 
@@ -108,5 +112,42 @@ async fn a_period_that_takes_too_long_to_read_is_refused_and_never_answered_in_p
     let (status, problem) = scene.operator().get("/statistics").await.unwrap();
     assert_eq!((status, &problem["field"]), (StatusCode::BAD_REQUEST, &json!("from")), "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains("ask for parts of it"), "{problem}");
+    scene.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_period_of_many_pages_and_days_is_read_whole() {
+    const BATCHES: usize = 1_600;
+    const MEMBERS: usize = 100;
+    let scene = scene(Settings { record_days: 4, ..Settings::default() }).await;
+    let now = shared::clock::now();
+    let earliest = now - SignedDuration::from_hours(60);
+    for n in 0..BATCHES {
+        // 4 KB each and half of them in one hour, so that a slice has several pages of 1 MB.
+        let age_s = if n % 2 == 0 { 3_600 * n / BATCHES } else { 216_000 * n / BATCHES };
+        let id = BatchId::new(now - SignedDuration::from_secs(1 + age_s as i64), [n as u8; 10]);
+        let members = vec![json!({"S": shared::clock::message_id()}); MEMBERS];
+        let item = json!({
+            "provider_day": {"S": format!("fastsmsing#{}", id.day())}, "id": {"S": id},
+            "provider": {"S": "fastsmsing"}, "state": {"S": "REJECTED"}, "members": {"L": members},
+            "attempts": {"N": "1"}, "owner": {"S": ""}, "deadline": {"N": "0"}, "updated_at": {"N": n.to_string()},
+            "http_status": {"N": "500"}
+        });
+        let put = serde_json::from_value(json!({"TableName": "Batches", "Item": item})).unwrap();
+        scene.stack.dynamo.database.put_item(put).unwrap();
+    }
+    let queries = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&queries);
+    scene.stack.dynamo_wire.set_rule(move |seen| {
+        counter.fetch_add(usize::from(seen.operation.as_deref() == Some("Query")), Ordering::SeqCst);
+        Fault::Pass
+    });
+    let (status, document) = scene.operator().get(&format!("/statistics?from={earliest}&to={now}")).await.unwrap();
+    let figures = &document["providers"][0];
+    assert_eq!((status, figures["failures"].as_u64()), (StatusCode::OK, Some(BATCHES as u64)), "{document}");
+    assert_eq!(figures["success_percentage"], json!(0.0));
+    // 60 hours touch eleven quarters of days at most.
+    let (queries, slices) = (queries.load(Ordering::SeqCst), 11);
+    assert!(queries > slices + 2, "{queries} queries: a page of each slice would not have been all");
     scene.finish().await.unwrap();
 }
