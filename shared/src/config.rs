@@ -157,6 +157,11 @@ mod tests {
         assert!(refusal(r#"{"name":"f","url":"http://x","rate_per_s":1,"batch_size":0}"#).contains("batch_size"));
         assert!(refusal(r#"{"name":"f","url":"http://x","rate_per_s":0,"batch_size":1}"#).contains("rate_per_s"));
         assert!(refusal(r#"{"name":"f","url":"http://x","rate_per_s":1,"batch_size":1,"speed":1}"#).contains("speed"));
+        for price in ["-0.01", "\"cheap\"", "[1]", "0.0000001"] {
+            let priced =
+                format!(r#"{{"name":"f","url":"http://x","rate_per_s":1,"batch_size":1,"price_per_request":{price}}}"#);
+            assert!(refusal(&priced).contains("price_per_request"), "{}", refusal(&priced));
+        }
         let twice = r#"{"name":"f","url":"http://x","rate_per_s":1,"batch_size":1}"#;
         assert!(refusal(&format!("{twice},{twice}")).contains("f: name is taken"));
         assert!(refusal("").contains("holds no provider"));

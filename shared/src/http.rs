@@ -34,6 +34,8 @@ pub enum Problem {
     TooLarge { limit_bytes: usize },
     /// The body does not say that it is JSON.
     NotJson,
+    /// The body does not say that it is in one of the forms of an invoice.
+    NotAnInvoice,
     /// The record can't be reached. Nothing was promised.
     Unavailable,
     /// No provider can be reached, and what waits has waited for long. Nothing was promised.
@@ -63,6 +65,9 @@ impl Problem {
             Problem::KeyReused => (StatusCode::CONFLICT, "key-reused", "The key stands for another request"),
             Problem::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
             Problem::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "The body is not JSON"),
+            Problem::NotAnInvoice => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-an-invoice", "The body is not in the form of an invoice")
+            }
             Problem::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The record can't be reached"),
             Problem::Backlog => (StatusCode::SERVICE_UNAVAILABLE, "backlog", "No provider can be reached"),
         }
@@ -76,7 +81,7 @@ impl Problem {
             Problem::NoRoute | Problem::Conflict(_) => "path",
             Problem::KeyReused => "Idempotency-Key",
             Problem::TooLarge { .. } => "body",
-            Problem::NotJson => "Content-Type",
+            Problem::NotJson | Problem::NotAnInvoice => "Content-Type",
             Problem::Unavailable | Problem::Backlog => "",
         }
     }
@@ -93,6 +98,9 @@ impl Problem {
             }
             Problem::TooLarge { limit_bytes } => format!("The body may have at most {limit_bytes} bytes"),
             Problem::NotJson => "The Content-Type must be application/json".to_owned(),
+            Problem::NotAnInvoice => {
+                "The Content-Type must be application/x-ndjson, application/json or text/csv".to_owned()
+            }
             Problem::Unavailable => {
                 "Nothing is promised; please try again, with the same Idempotency-Key if there is one".to_owned()
             }
@@ -147,7 +155,7 @@ pub fn json_body(request: &Request, limit_bytes: usize) -> Result<Value, Problem
     if body.len() > limit_bytes {
         return Err(Problem::TooLarge { limit_bytes });
     }
-    if !is_json(request.headers()) {
+    if media_type(request.headers()) != "application/json" {
         return Err(Problem::NotJson);
     }
     serde_json::from_slice(body).map_err(|_| Invalid::new("body", "", "Must be valid JSON").into())
@@ -159,8 +167,8 @@ pub fn recipient_in_path(segment: &str) -> Result<Recipient, Invalid> {
     Recipient::parse(&Value::from(digits))
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+/// What the Content-Type says, without its parameters and in lower case.
+pub fn media_type(headers: &HeaderMap) -> String {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

@@ -5,15 +5,19 @@
 // What decides.
 pub mod batch;
 pub mod id;
+pub mod invoice;
 pub mod message;
+pub mod money;
 pub mod number;
 pub mod pace;
 pub mod proof;
+pub mod reconciliation;
 pub mod report;
 pub mod segment;
 pub mod shape;
 pub mod standing;
 pub mod state;
+pub mod statistics;
 
 // What reaches.
 pub mod aws;
@@ -23,11 +27,11 @@ pub mod crash;
 pub mod provider;
 pub mod queue;
 pub mod record;
+pub mod telemetry;
 
 // Edges.
 pub mod auth;
 pub mod config;
 pub mod http;
-pub mod telemetry;
 pub mod view;
 pub mod webhook;

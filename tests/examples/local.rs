@@ -98,6 +98,7 @@ fn show(report: demo::Report, json: bool) -> Result<()> {
         println!("{}", report.table());
     }
     ensure!(report.record_agrees, "the record does not agree with the provider's ledger");
+    ensure!(report.reconciliation["verdict"] == "AGREES", "the record does not agree with the provider's invoice");
     Ok(())
 }
 

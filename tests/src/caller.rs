@@ -27,10 +27,7 @@ pub struct Caller {
 impl Caller {
     /// One that was told nothing so far.
     pub fn new(url: &str, key: &str) -> Result<Self> {
-        // An error here says that one is installed already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = Client::builder().no_proxy().build()?;
-        Ok(Self { url: url.to_owned(), key: key.to_owned(), http, told: Arc::default() })
+        Ok(Self { url: url.to_owned(), key: key.to_owned(), http: http()?, told: Arc::default() })
     }
 
     /// The ids that were given with a 202.
@@ -142,6 +139,12 @@ impl Caller {
             }
         }
     }
+}
+
+pub(crate) fn http() -> Result<Client> {
+    // An error here says that one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(Client::builder().no_proxy().build()?)
 }
 
 /// A message that is always accepted; `n` makes its recipient.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
+use serde_json::Value;
 use shared::id::MessageId;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until};
@@ -12,6 +13,7 @@ use tokio::time::{Instant, interval, sleep_until};
 use crate::audit::Audit;
 use crate::caller::message;
 use crate::economy::{POLLERS, optimum_requests, plain_window_requests};
+use crate::invoice;
 use crate::scene::{Scene, Settings};
 
 const PROGRESS_MS: u64 = 500;
@@ -39,6 +41,8 @@ pub struct Report {
     pub sent_twice: usize,
     pub lost: usize,
     pub record_agrees: bool,
+    /// What the proxy says of the provider's invoice.
+    pub reconciliation: Value,
     pub batch_size: usize,
     pub window_s: u32,
     audit: Audit,
@@ -92,6 +96,7 @@ async fn report(scene: &Scene, settings: &Settings) -> Result<Report> {
         sent_twice: audit.sent_twice,
         lost: audit.lost,
         record_agrees: audit.problems.is_empty(),
+        reconciliation: invoice::reconcile_own(scene).await?,
         batch_size: settings.batch_size,
         window_s: settings.window_s,
         audit,
@@ -144,7 +149,22 @@ impl Report {
         for problem in &self.audit.problems {
             table += &format!("  ! {problem}\n");
         }
-        table
+        table + &self.invoice()
+    }
+
+    /// What POST /reconciliations answered to the provider's invoice.
+    fn invoice(&self) -> String {
+        let found = &self.reconciliation;
+        let (bound, unconfirmed) = (&found["bound"], &found["explained_by_unconfirmed"]["count"]);
+        format!(
+            "\n  the provider's invoice   {:>7}   ({} lines: {} matched, {unconfirmed} explained by unconfirmed)\
+             \n  confirmed <= billed      {:>7}   <= {} confirmed or unconfirmed\n",
+            found["verdict"].as_str().unwrap_or_default(),
+            found["invoice"]["lines"],
+            found["matched"],
+            format!("{} <= {}", bound["at_least"], bound["billed"]),
+            bound["at_most"],
+        )
     }
 }
 

@@ -35,6 +35,7 @@ pub mod caller;
 pub mod crash;
 pub mod demo;
 pub mod economy;
+pub mod invoice;
 pub mod others;
 pub mod scene;
 

@@ -56,6 +56,10 @@ pub struct Settings {
     pub dispatch_timeout_s: Option<u64>,
     /// How long a sweep may work, likewise.
     pub sweep_timeout_s: Option<u64>,
+    /// How long a query may work, likewise.
+    pub query_timeout_s: Option<u64>,
+    /// Of one request, as the configuration says it.
+    pub price_per_request: Option<String>,
     /// For all functions, beside what the template gives them.
     pub environment: BTreeMap<String, String>,
     /// Puts a wire that can break before the provider. It never hangs up, so no silence of the provider would end.
@@ -83,6 +87,8 @@ impl Default for Settings {
             record_days: 1,
             dispatch_timeout_s: None,
             sweep_timeout_s: None,
+            query_timeout_s: None,
+            price_per_request: None,
             environment: BTreeMap::new(),
             provider_wire: false,
             port: None,
@@ -235,7 +241,11 @@ impl Drop for Scene {
 }
 
 fn timeouts_s(settings: &Settings) -> BTreeMap<String, u64> {
-    let given = [("dispatch", settings.dispatch_timeout_s), ("sweep", settings.sweep_timeout_s)];
+    let given = [
+        ("dispatch", settings.dispatch_timeout_s),
+        ("sweep", settings.sweep_timeout_s),
+        ("query", settings.query_timeout_s),
+    ];
     given.into_iter().filter_map(|(function, timeout_s)| Some((function.to_owned(), timeout_s?))).collect()
 }
 
@@ -257,6 +267,7 @@ fn parameters(
             "key_lifetime_s": settings.fastsmsing.key_lifetime_s,
             "timeout_ms": settings.timeout_ms,
             "open_s": settings.open_s,
+            "price_per_request": settings.price_per_request,
         })
     });
     let providers: Value = fastsmsing.into_iter().chain(others.configuration.clone()).collect();

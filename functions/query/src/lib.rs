@@ -1,8 +1,12 @@
-//! GET /messages, /batches, /numbers, one of each, and /health: reads the record, and only reads.
+//! GET /messages, /batches, /numbers, one of each, /statistics and /health, POST /reconciliations: reads the record,
+//! and only reads.
 
 mod listing;
 mod numbers;
 mod paging;
+mod period;
+mod reconciliation;
+mod statistics;
 
 use aws_config::SdkConfig;
 use jiff::Timestamp;
@@ -18,6 +22,7 @@ use shared::config::{Refused, Source};
 use shared::http::{self, Problem};
 use shared::id::{BatchId, MessageId, NotAnId};
 use shared::message::{Invalid, Message};
+use shared::money::Money;
 use shared::provider::Provider;
 use shared::record::batch_list::BatchPage;
 use shared::record::batches::Batches;
@@ -77,6 +82,8 @@ impl App {
             (&Method::GET, ["batches", id]) => self.get_batch(&request, id).await,
             (&Method::GET, ["numbers"]) => self.get_numbers(&request).await,
             (&Method::GET, ["numbers", recipient]) => self.get_number(&request, recipient).await,
+            (&Method::GET, ["statistics"]) => self.get_statistics(&request).await,
+            (&Method::POST, ["reconciliations"]) => self.post_reconciliation(&request).await,
             _ => Err(Problem::NoRoute),
         };
         Ok(answer.unwrap_or_else(|problem| problem.response()))
@@ -115,9 +122,8 @@ impl App {
     async fn get_batch(&self, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
         self.clients.identify_operator(request.headers())?;
         let parameters = request.query_string_parameters();
-        let provider = parameters.first("provider").unwrap_or(&self.providers[0].name);
         let found = match id.parse::<BatchId>() {
-            Ok(id) => self.batches.get(provider, id).await?,
+            Ok(id) => self.batches.find(&self.names(parameters.first("provider")), id).await?,
             Err(NotAnId::Foreign) => None,
             Err(error @ NotAnId::Malformed) => return Err(Invalid::new("id", id, &error.to_string()).into()),
         };
@@ -131,14 +137,24 @@ impl App {
         self.clients.identify_operator(request.headers())?;
         let parameters = request.query_string_parameters();
         let OfBatches { paging, state, provider } = OfBatches::parse(parameters.iter())?;
-        let provider = provider.as_ref().unwrap_or(&self.providers[0].name);
+        let providers = self.names(provider.as_deref());
         let (from, to) = paging.bounds(self.since, clock::now());
-        let BatchPage { batches, behind } = self.batches.list(provider, from, to, state, paging.limit).await?;
+        let BatchPage { batches, behind } = self.batches.list_all(&providers, from, to, state, paging.limit).await?;
 
         let next_cursor = behind.map(cursor);
         let page =
             BatchesPage { batches: batches.iter().map(BatchView::of).collect(), next_cursor: next_cursor.clone() };
         Ok(linked(http::json(StatusCode::OK, &page), request, next_cursor))
+    }
+
+    /// The provider that is asked for, which may be one of another time, or all that are configured.
+    fn names<'a>(&'a self, asked: Option<&'a str>) -> Vec<&'a str> {
+        asked.map_or_else(|| self.providers.iter().map(|provider| provider.name.as_str()).collect(), |name| vec![name])
+    }
+
+    /// What the provider bills for a request, where that is configured.
+    fn price(&self, name: &str) -> Option<Money> {
+        self.providers.iter().find(|provider| provider.name == name)?.price_per_request
     }
 
     /// Opens the connection before the first call needs it; what fails here fails there again, and is told there.

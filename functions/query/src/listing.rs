@@ -25,7 +25,7 @@ pub(crate) struct OfMessages {
 pub(crate) struct OfBatches {
     pub(crate) paging: Paging<OfBatch>,
     pub(crate) state: Option<BatchState>,
-    /// Another than the one that is used now.
+    /// Only this one's, which may be one of another time.
     pub(crate) provider: Option<String>,
 }
 

@@ -74,7 +74,7 @@ pub(crate) fn limit(value: &str) -> Result<usize, Invalid> {
 }
 
 /// An RFC 3339 time; in a query string an unescaped '+' is a blank.
-fn time(value: &str) -> Option<Timestamp> {
+pub(crate) fn time(value: &str) -> Option<Timestamp> {
     value.replace(' ', "+").parse().ok()
 }
 

@@ -38,8 +38,9 @@ impl App {
             Err(error @ NotAnId::Malformed) => return Err(Invalid::new("id", id, &error.to_string()).into()),
         };
         let parameters = request.query_string_parameters();
-        let provider = parameters.first("provider").unwrap_or(&self.providers[0].name);
-        let Some(batch) = self.batches.get(provider, id).await? else {
+        let configured = || self.providers.iter().map(|provider| provider.name.as_str()).collect();
+        let providers: Vec<_> = parameters.first("provider").map_or_else(configured, |name| vec![name]);
+        let Some(batch) = self.batches.find(&providers, id).await? else {
             return Ok(unknown(&id.to_string()));
         };
         let (outcome, wanted) = match resolution {
@@ -54,7 +55,7 @@ impl App {
             return Err(Problem::Conflict("A request for this batch may still be under way; try again in a minute"));
         }
         let answer = Answer { http_status: None, error: Some(format!("resolved by {}", operator.name)) };
-        let settled = self.batches.settle(provider, id, &outcome, &answer, clock::now()).await?;
+        let settled = self.batches.settle(&batch.provider, id, &outcome, &answer, clock::now()).await?;
         match settled {
             Some(batch) if batch.state == wanted => {
                 info!(event = "resolved", batch_id = %id, operator = operator.name, ?resolution, "resolved");

@@ -7,14 +7,14 @@
 mod attempts;
 mod claim;
 mod recover;
+mod report;
 mod resend;
 mod settle;
 mod turns;
 
 use jiff::{SignedDuration, Timestamp};
-use tracing::info;
 
-use crate::batch::{Batch, BatchState, Outcome, Plan};
+use crate::batch::{Batch, BatchState, Plan};
 use crate::clock;
 use crate::crash;
 use crate::id::{BatchId, MessageId};
@@ -27,6 +27,7 @@ use crate::record::providers::Providers;
 use crate::standing::Errand;
 use attempts::Fate;
 use claim::Claimed;
+use report::report;
 use turns::{Grant, Taken};
 
 pub use settle::confirm_members;
@@ -220,30 +221,6 @@ fn halves(mut members: Vec<Message>) -> Vec<Vec<Message>> {
     }
     let second = members.split_off(members.len() / 2);
     vec![second, members]
-}
-
-/// The statistics line: one a batch, also of a failure, with the last error.
-fn report(batch: &Batch, members: &[Message], tried: &attempts::Tried, begun: Timestamp) {
-    let now = clock::now();
-    let outcome = match tried.outcome {
-        Outcome::Confirmed { .. } => "CONFIRMED",
-        Outcome::Rejected { .. } | Outcome::Disproved => "REJECTED",
-        Outcome::Unknown => "UNKNOWN",
-    };
-    let waited = members.first().map(|oldest| begun.duration_since(oldest.id.created_at()).as_millis());
-    info!(
-        event = "batch",
-        provider = batch.provider,
-        batch_id = %batch.id,
-        messages = members.len(),
-        attempts = tried.attempts,
-        outcome,
-        http_status = tried.answer.http_status,
-        last_error = tried.answer.error,
-        oldest_waited_ms = waited.and_then(|ms| i64::try_from(ms).ok()),
-        took_ms = i64::try_from(now.duration_since(begun).as_millis()).ok(),
-        "batch"
-    );
 }
 
 /// Sleeps; not at all when the time has passed.

@@ -18,7 +18,8 @@
 //!
 //! ```json
 //! [{"name": "fastsmsing", "protocol": "fastsmsing", "url": "https://…", "rate_per_s": 10, "batch_size": 100,
-//!   "key_lifetime_s": 0, "timeout_ms": 10000, "weight": 1, "failures_max": 5, "open_s": 30},
+//!   "key_lifetime_s": 0, "timeout_ms": 10000, "weight": 1, "failures_max": 5, "open_s": 30,
+//!   "price_per_request": "0.05"},
 //!  {"name": "bird", "protocol": "messagebird", "url": "https://rest.messagebird.com", "rate_per_s": 1, "batch_size": 50},
 //!  {"name": "texter", "protocol": "callback", "url": "https://…/send", "rate_per_s": 5, "batch_size": 1}]
 //! ```
@@ -37,11 +38,13 @@ pub mod messagebird;
 mod wire;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use crate::batch::Answer;
 use crate::id::{BatchId, MessageId};
 use crate::message::Message;
+use crate::money::Money;
 use crate::pace::Pace;
 use crate::shape::Shape;
 use crate::standing::Terms;
@@ -113,6 +116,9 @@ pub struct Provider {
     /// How long its breaker stays open before a batch probes it.
     #[serde(default = "open_default_s")]
     pub open_s: u32,
+    /// What it bills for one request, as decimal text or number, in the currency of its invoices.
+    #[serde(default, deserialize_with = "price")]
+    pub price_per_request: Option<Money>,
 }
 
 /// A provider, and how it is reached.
@@ -212,6 +218,10 @@ fn timeout_default_ms() -> u64 {
     10_000
 }
 
+fn price<'de, D: Deserializer<'de>>(price: D) -> Result<Option<Money>, D::Error> {
+    Option::deserialize(price).map_err(|error| D::Error::custom(format!("price_per_request: {error}")))
+}
+
 impl Provider {
     /// Its pace, and when its breaker opens.
     pub fn terms(&self) -> Terms {
@@ -265,6 +275,8 @@ impl Provider {
             Some("failures_max must be above 0".into())
         } else if !(1..=OPEN_MAX_S).contains(&self.open_s) {
             Some(format!("open_s must be 1 to {OPEN_MAX_S}"))
+        } else if self.price_per_request.is_some_and(Money::is_negative) {
+            Some("price_per_request must not be negative".into())
         } else {
             None
         }

@@ -12,6 +12,7 @@ pub mod idempotency;
 pub mod messages;
 pub mod moves;
 pub mod numbers;
+pub mod period;
 pub mod providers;
 pub mod range;
 mod settlement;

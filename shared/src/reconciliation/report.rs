@@ -1,0 +1,154 @@
+//! What a reconciliation finds, as its caller reads it.
+
+use serde::Serialize;
+
+use crate::invoice::{Key, Line};
+use crate::money::Money;
+
+/// Examples of each kind that a report holds; the counts are complete all the same.
+pub const EXAMPLES_MAX: usize = 100;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Verdict {
+    #[default]
+    Agrees,
+    Disagrees,
+}
+
+/// The whole of it. What the verdict does not depend on comes first.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    pub verdict: Verdict,
+    pub invoice: Invoiced,
+    pub record: Held,
+    pub bound: Bound,
+    /// Lines of batches that the provider took.
+    pub matched: u64,
+    /// Lines of batches that it may have taken, which they prove.
+    pub explained_by_unconfirmed: Finding,
+    /// Batches that it may have taken and does not bill.
+    pub unconfirmed_not_billed: Finding,
+    /// Batches without a line that began near an edge of the period.
+    pub may_be_on_another_invoice: Finding,
+    /// Of the lines above, those of batches that began just outside the period.
+    pub began_outside: u64,
+
+    /// Lines of nothing that we know: a request too many.
+    pub billed_not_recorded: Finding,
+    /// Batches that the provider took, without a line: a request too few.
+    pub recorded_not_billed: Finding,
+    /// Lines of batches that were provably not sent.
+    pub billed_though_not_sent: Finding,
+    /// Further lines of a batch or request that has one.
+    pub duplicate_lines: Finding,
+    /// Lines that bill another number of requests than the one that a batch is.
+    pub wrong_requests: Finding,
+    /// Lines whose amount is not the price of their requests.
+    pub wrong_amounts: Finding,
+    /// Lines billed before or after the period; they count for nothing else.
+    pub outside_the_period: Finding,
+    /// Lines of batches that began long before or after the period.
+    pub of_another_period: Finding,
+}
+
+/// The invoice in total, but for lines outside the period.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Invoiced {
+    pub lines: u64,
+    pub requests: u64,
+    /// Of the lines that have one.
+    pub amount: Option<Money>,
+}
+
+/// The record in total, but for batches that are left to another invoice.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Held {
+    pub confirmed: u64,
+    pub unconfirmed: u64,
+    pub not_sent: u64,
+}
+
+/// The promise: confirmed <= billed <= confirmed + unconfirmed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Bound {
+    pub at_least: u64,
+    pub billed: u64,
+    pub at_most: u64,
+    pub holds: bool,
+}
+
+/// How many of a kind, and the first of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub count: u64,
+    pub examples: Vec<Example>,
+}
+
+/// A line, a batch, or both.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Example {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// The number of the line, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Money>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_amount: Option<Money>,
+}
+
+impl Report {
+    /// Counts of what a right invoice has none of, by name.
+    pub fn errors(&self) -> [(&'static str, u64); 8] {
+        [
+            ("billed_not_recorded", self.billed_not_recorded.count),
+            ("recorded_not_billed", self.recorded_not_billed.count),
+            ("billed_though_not_sent", self.billed_though_not_sent.count),
+            ("duplicate_lines", self.duplicate_lines.count),
+            ("wrong_requests", self.wrong_requests.count),
+            ("wrong_amounts", self.wrong_amounts.count),
+            ("outside_the_period", self.outside_the_period.count),
+            ("of_another_period", self.of_another_period.count),
+        ]
+    }
+
+    pub(super) fn conclude(&mut self) {
+        let (at_least, billed) = (self.record.confirmed, self.invoice.requests);
+        let at_most = at_least + self.record.unconfirmed;
+        self.bound = Bound { at_least, billed, at_most, holds: (at_least..=at_most).contains(&billed) };
+        let right = self.bound.holds && self.errors().iter().all(|(_, count)| *count == 0);
+        self.verdict = if right { Verdict::Agrees } else { Verdict::Disagrees };
+    }
+}
+
+impl Finding {
+    pub(super) fn note(&mut self, example: Example) {
+        self.append(Self { count: 1, examples: vec![example] });
+    }
+
+    /// Takes what was found elsewhere: no example where there is none of the kind.
+    pub(super) fn append(&mut self, found: Self) {
+        self.count += found.count;
+        if found.count > 0 {
+            let room = EXAMPLES_MAX - self.examples.len();
+            self.examples.extend(found.examples.into_iter().take(room));
+        }
+    }
+}
+
+impl Example {
+    pub(super) fn of_line(line: &Line) -> Self {
+        let (batch_id, request_id) = match &line.key {
+            Key::Batch(id) => (Some(id.to_string()), None),
+            Key::Foreign(id) => (Some(id.clone()), None),
+            Key::Request(id) => (None, Some(id.clone())),
+        };
+        Self { batch_id, request_id, line: Some(line.number), ..Self::default() }
+    }
+}
