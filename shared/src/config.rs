@@ -16,6 +16,7 @@ use crate::courier::Courier;
 use crate::provider::{Connection, Protocol, Provider, Secrets};
 use crate::record::batches::Batches;
 use crate::record::messages::Messages;
+use crate::record::numbers::Numbers;
 use crate::record::providers::Providers;
 use crate::webhook::Reporter;
 
@@ -116,6 +117,7 @@ impl<F: Fn(&str) -> Option<String>> Source<F> {
             messages: Messages::new(aws, self.text("MESSAGES_TABLE")?),
             batches: Batches::new(aws, self.text("BATCHES_TABLE")?),
             providers: Providers::new(aws, self.text("PROVIDERS_TABLE")?),
+            numbers: Numbers::new(aws, self.text("NUMBERS_TABLE")?),
             attempts_max: self.value::<i64>("ATTEMPTS_MAX")?.clamp(1, i64::from(u16::MAX)) as u32,
             plan: self.plan()?,
         })

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use tracing::warn;
 
 use super::{Courier, Turn};
 use crate::clock;
@@ -13,7 +14,7 @@ use crate::record::moves::{Move, Moved};
 use crate::record::range::{Filter, Order, Range, Step, bounds};
 use crate::record::{RecordError, state_values};
 use crate::shape::Shape;
-use crate::state::State;
+use crate::state::{Reason, State};
 
 /// Items that are read of each shard at a time: 16 times that is enough for most batches.
 const PAGE_SIZE: usize = 32;
@@ -38,15 +39,43 @@ pub(super) struct Waiting {
 }
 
 impl Courier {
-    /// Reads what waits from `from` on, as much as the largest batch may need.
+    /// Reads what waits from `from` on, as much as the largest batch may need. What waits for a number that became
+    /// inactive in the meantime is not sent any more.
     pub(super) async fn waiting(&self, from: MessageId) -> Result<Waiting, RecordError> {
         let ahead = clock::now() + clock::SKEW_MAX;
         let (_, to) = bounds(ahead, ahead);
         let filter = Filter::default().one_of("state", state_values(&[State::Accepted])?);
         let mut rest = self.messages.range(Order::OldestFirst, from, to, filter, PAGE_SIZE, PAGES_MAX);
         let any = self.connections.iter().all(|one| one.provider.shape() == Shape::Any);
-        let read = take(&mut rest, if any { self.plan.size } else { self.plan.size.max(MATCHES_MAX) }).await?;
-        Ok(Waiting { read, rest })
+        let count = if any { self.plan.size } else { self.plan.size.max(MATCHES_MAX) };
+        let mut read = Vec::new();
+        // Every message that falls out makes room for another.
+        loop {
+            let more = take(&mut rest, count - read.len()).await?;
+            if more.is_empty() {
+                return Ok(Waiting { read, rest });
+            }
+            read.extend(self.active(more).await?);
+        }
+    }
+
+    /// The messages to numbers that are in use. The others end as NOT_SENT: that costs nothing, a request would.
+    async fn active(&self, messages: Vec<Message>) -> Result<Vec<Message>, RecordError> {
+        let recipients: Vec<_> = messages.iter().map(|message| &message.recipient).collect();
+        let inactive = self.numbers.inactive(&recipients).await?;
+        if inactive.is_empty() {
+            return Ok(messages);
+        }
+        let (refused, active): (Vec<_>, Vec<_>) =
+            messages.into_iter().partition(|message| inactive.contains(&message.recipient));
+        let now = clock::now();
+        let moves = refused.iter().map(|message| Move::refuse_waiting(message.id, Reason::RecipientInactive, now));
+        let moves = moves.collect::<Result<Vec<_>, _>>()?;
+        let failed = self.messages.make(&moves).await.iter().filter(|result| result.is_err()).count();
+        if failed > 0 {
+            warn!(failed, "messages to inactive numbers still wait");
+        }
+        Ok(active)
     }
 
     /// There is a batch that this provider can carry now.
@@ -77,6 +106,7 @@ impl Courier {
             let more = take(&mut rest, to.provider.batch_size - claimed.members.len()).await.unwrap_or_default();
             let Some(last) = more.last() else { break };
             *from = last.id;
+            let Ok(more) = self.active(more).await else { break };
             self.claim_more(to, &mut claimed, more).await;
         }
         if !self.load(to, &claimed.members, clock::now()).is_empty() {

@@ -23,6 +23,7 @@ use crate::provider::Connection;
 use crate::record::RecordError;
 use crate::record::batches::{Batches, Intent};
 use crate::record::messages::Messages;
+use crate::record::numbers::Numbers;
 use crate::record::providers::Providers;
 use crate::standing::Errand;
 use attempts::Fate;
@@ -41,6 +42,7 @@ pub struct Courier {
     pub messages: Messages,
     pub batches: Batches,
     pub providers: Providers,
+    pub numbers: Numbers,
     pub connections: Vec<Connection>,
     /// How often one batch is offered while the provider provably takes nothing; below 1 means 1.
     pub attempts_max: u32,
