@@ -17,6 +17,11 @@ use crate::pace::{Pace, Slot};
 /// A slot further away than this is not worth waiting for: the bells go back instead.
 const WAIT_MAX: SignedDuration = SignedDuration::from_secs(10);
 
+/// What a courier takes to claim a batch.
+const CLAIMING: SignedDuration = SignedDuration::from_millis(200);
+/// Couriers that may wait for each other.
+const CLAIMERS_MAX: i32 = 10;
+
 /// What the record holds of a provider. Writes are compared with `version`, so nothing is counted twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
@@ -86,6 +91,13 @@ impl Standing {
         taken.open_until = self.open_until.map(|_| at + terms.probe);
         taken.assigned += u64::from(errand == Errand::Batch);
         Ok((taken, Slot::new(at)))
+    }
+
+    /// The next turn to claim, if it comes soon: a clock that is far ahead must not stop those of the others.
+    pub fn take_turn(&self, now: Timestamp) -> Option<(Self, Slot)> {
+        let at = self.next_at.map_or(now, |next_at| next_at.max(now));
+        let turn = (Self { next_at: Some(at + CLAIMING), ..self.clone() }, Slot::new(at));
+        (at <= now + CLAIMING * CLAIMERS_MAX).then_some(turn)
     }
 
     /// The slot of a batch was not used: it counts for no share.

@@ -78,9 +78,10 @@ impl Courier {
         Ok(active)
     }
 
-    /// There is a batch that this provider can carry now.
-    pub(super) fn can_carry(&self, to: &Connection, waiting: &Waiting, now: Timestamp) -> bool {
-        !self.load(to, &waiting.read, now).is_empty()
+    /// The providers for which there is a batch now.
+    pub(super) fn able(&self, waiting: &Waiting) -> Vec<&Connection> {
+        let now = clock::now();
+        self.connections.iter().filter(|to| !self.load(to, &waiting.read, now).is_empty()).collect()
     }
 
     /// Claims the next batch of what waits, if there is one to send now. Moves `from` to the first message that was

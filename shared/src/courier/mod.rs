@@ -90,8 +90,14 @@ impl Courier {
             return Ok(Round::OutOfTime);
         }
         let mut waiting = self.waiting(*from).await?;
-        let now = clock::now();
-        let able: Vec<_> = self.connections.iter().filter(|to| self.can_carry(to, &waiting, now)).collect();
+        if self.able(&waiting).is_empty() {
+            return Ok(Round::Idle);
+        }
+        // Two who claim at the same time halve what would have filled one batch, so they claim one after the other.
+        if self.await_turn_to_claim().await {
+            waiting = self.waiting(*from).await?;
+        }
+        let able = self.able(&waiting);
         if able.is_empty() {
             return Ok(Round::Idle);
         }
@@ -99,8 +105,7 @@ impl Courier {
             Taken::Slot(grant) => grant,
             Taken::NotBefore(moment) => return Ok(Round::NoSlot(moment)),
         };
-        // Claiming begins one interval ahead of the slot, when the holder of the slot before is done claiming:
-        // so two couriers do not halve what would have filled one batch.
+        // What is claimed long before its slot only waits in somebody's hands.
         let ahead = grant.slot.wait(clock::now()) - grant.to.provider.terms().pace.interval();
         if ahead.is_positive() {
             sleep(ahead).await;

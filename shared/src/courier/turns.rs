@@ -12,6 +12,8 @@ use crate::record::RecordError;
 use crate::record::providers::Written;
 use crate::standing::{Errand, Share, Standing, level, order};
 
+/// The item of those who claim. No provider can have this name.
+const CLAIMING: &str = "#claiming";
 /// Races lost to other dispatchers before a slot counts as not to be had.
 const RACES_MAX: usize = 16;
 /// After so many lost races there may be a slot again.
@@ -33,6 +35,27 @@ pub(super) enum Taken<T> {
 }
 
 impl Courier {
+    /// Keeps those who claim apart, at all providers; tells whether there was somebody to wait for.
+    ///
+    /// Nothing depends on it but the fullness of batches, so whatever fails is passed over.
+    pub(super) async fn await_turn_to_claim(&self) -> bool {
+        for _ in 0..RACES_MAX {
+            let Ok(Some(seen)) = self.providers.standings(&[CLAIMING]).await.map(|mut seen| seen.pop()) else { break };
+            let now = clock::now();
+            let Some((taken, slot)) = seen.take_turn(now) else { break };
+            match self.providers.write(&seen, taken, clock::token()).await {
+                Ok(Written::Done) => {
+                    let wait = slot.wait(now);
+                    sleep(wait).await;
+                    return wait.is_positive();
+                }
+                Ok(Written::Raced) => {}
+                Err(_) => break,
+            }
+        }
+        false
+    }
+
     /// The provider furthest below its share, of those that are able to carry what waits, and its next slot.
     pub(super) async fn choose<'a>(&'a self, able: &[&'a Connection]) -> Result<Taken<Grant<'a>>, RecordError> {
         for _ in 0..RACES_MAX {
