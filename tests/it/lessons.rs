@@ -7,6 +7,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tests::caller::message;
+#[cfg(debug_assertions)]
+use tests::crash::Points;
 use tests::fastsmsing::Mishap;
 use tests::scene::{Scene, Settings};
 use tests::wire::Fault;
@@ -165,5 +167,66 @@ async fn a_sweep_writes_nothing_about_what_it_can_not_find_out() {
         sleep(Duration::from_millis(500)).await;
     }
     assert_eq!(writes.load(Ordering::SeqCst), 0);
+    scene.finish().await.unwrap();
+}
+
+/// The one who learns that an unknown batch was sent is stopped before its messages were told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_doubt_that_was_settled_is_told_by_the_next_sweep() {
+    let scene = scene(Settings { batch_size: 2, fastsmsing: by_hand(), ..short_lived() }).await;
+    scene.fastsmsing.misbehave(Mishap::ResetAfterAccepting);
+    let ids = post(&scene, 0, 2, 1).await;
+    scene.drain().await.unwrap();
+    assert_eq!(look(&scene, &ids[1]).await, ("ACCEPTED".into(), "UNCONFIRMED".into()));
+
+    // W5 gets through, W6 does not; then the provider gives up reporting.
+    scene.stack.dynamo_wire.set_rule(|seen| match seen.operation.as_deref() {
+        Some("BatchExecuteStatement") => Fault::DropRequest,
+        _ => Fault::Pass,
+    });
+    let report = json!({ids[0].as_str(): "DELIVERED"}).to_string();
+    let (status, _) = scene.report(report.into_bytes()).await.unwrap();
+    assert!(status.is_server_error());
+    scene.stack.dynamo_wire.clear_rule();
+    assert_eq!(look(&scene, &ids[1]).await.1, "UNCONFIRMED");
+    scene.stack.invoke("sweep", json!({"reach": "recent"})).await.unwrap();
+    assert_eq!(look(&scene, &ids[1]).await, ("CONFIRMED".into(), "SENT".into()));
+    scene.finish().await.unwrap();
+}
+
+/// A report about one message lets the whole batch look as if it were sent; then its courier learns that the provider
+/// refused another one, writes that down, and is stopped.
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_outranks_what_a_report_about_another_message_made_us_conclude() {
+    const LATE_MS: u64 = 3_000;
+    let points = Points::new().unwrap();
+    let settings =
+        Settings { batch_size: 2, fastsmsing: by_hand(), environment: points.environment(), ..short_lived() };
+    let scene = scene(settings).await;
+    scene.fastsmsing.misbehave(Mishap::RefuseMessages { recipient_suffix: "1".into() });
+    scene.stack.dynamo_wire.set_rule(|seen| {
+        let settles =
+            seen.operation.as_deref() == Some("UpdateItem") && String::from_utf8_lossy(&seen.body).contains("refused");
+        if settles { Fault::DelayMs(LATE_MS) } else { Fault::Pass }
+    });
+    let ids = post(&scene, 0, 2, 1).await;
+    while scene.fastsmsing.billed_requests() == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    // A sweep that takes the courier for dead, and a report about the message that was taken.
+    points.set_clocks(&[120_000], true).unwrap();
+    scene.stack.invoke("sweep", json!({"reach": "recent"})).await.unwrap();
+    points.set_clocks(&[], true).unwrap();
+    let report = json!({ids[0].as_str(): "DELIVERED"}).to_string();
+    scene.report(report.into_bytes()).await.unwrap();
+    assert_eq!(look(&scene, &ids[1]).await, ("CONFIRMED".into(), "SENT".into()), "as far as anybody can know");
+    points.crash_at(&["Dispatch: after settle a batch, time 1".to_owned()]).unwrap();
+    scene.drain().await.unwrap();
+    scene.stack.dynamo_wire.clear_rule();
+
+    points.set_clocks(&[240_000], true).unwrap();
+    scene.stack.invoke("sweep", json!({"reach": "recent"})).await.unwrap();
+    assert_eq!(look(&scene, &ids[1]).await, ("FAILED".into(), "NOT_SENT".into()));
     scene.finish().await.unwrap();
 }

@@ -201,7 +201,7 @@ impl App {
                 // While its courier still waits for the provider's answer, that will say which members were
                 // refused; the members are told here only if there is no such courier any more.
                 Some(batch) if batch.state == BatchState::Confirmed && (unconfirmed || batch.deadline < now) => {
-                    confirm_members(&self.messages, &batch).await;
+                    confirm_members(&self.messages, &self.batches, &batch).await;
                 }
                 Some(batch) if batch.state == BatchState::Confirmed => {}
                 _ => error!(batch_id = %id, "the provider reports a batch that the record says was not sent"),

@@ -70,7 +70,7 @@ impl App {
     async fn tell(&self, batch: &Batch, resolution: Resolution) -> Result<(), Problem> {
         let now = clock::now();
         let Resolution::NotSent { requeue } = resolution else {
-            confirm_members(&self.messages, batch).await;
+            confirm_members(&self.messages, &self.batches, batch).await;
             return Ok(());
         };
         let moves = batch.members.iter().map(|id| match requeue {

@@ -112,10 +112,11 @@ impl App {
         Ok(recovered)
     }
 
-    /// Messages that wait or are claimed, group by group.
+    /// Messages that wait, are claimed or in doubt, group by group.
     async fn sweep_messages(&self, since: Timestamp, turn: &Turn, swept: &mut Swept) -> Result<(), RecordError> {
         let (from, to) = bounds(since, clock::now());
-        let filter = Filter::default().one_of("state", state_values(&[State::Accepted, State::Sending])?);
+        let filter =
+            Filter::default().one_of("state", state_values(&[State::Accepted, State::Sending, State::Unconfirmed])?);
         let mut open = self.courier.messages.range(Order::OldestFirst, from, to, filter, PAGE_SIZE, PAGES_MAX);
         let mut more = true;
         while more && self.courier.has_time(turn) {
@@ -135,6 +136,8 @@ impl App {
         let now = clock::now();
         let held: Vec<_> = group.iter().filter(|message| message.state == State::Sending).collect();
         swept.recovered += self.courier.recover_holders(&held, turn).await?;
+        let doubtful: Vec<_> = group.iter().filter(|message| message.state == State::Unconfirmed).collect();
+        self.courier.tell_doubtful(&doubtful).await?;
 
         let waiting = group.iter().filter(|message| message.state == State::Accepted);
         let (valid, expired): (Vec<_>, Vec<_>) = waiting.partition(|message| message.valid_until > now);

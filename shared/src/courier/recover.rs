@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tracing::info;
 
-use super::settle::confirm;
+use super::settle::{confirm, confirm_members};
 use super::{Courier, Turn};
 use crate::batch::{Answer, Batch, BatchState, Outcome};
 use crate::clock;
@@ -21,17 +21,25 @@ use crate::record::batches::Intent;
 impl Courier {
     /// Takes up the batches that hold these messages, where they were left behind; returns how many.
     pub async fn recover_holders(&self, held: &[&Message], turn: &Turn) -> Result<usize, RecordError> {
-        let mut batches: BTreeMap<(&str, BatchId), Vec<MessageId>> = BTreeMap::new();
-        for message in held {
-            if let (Some(provider), Some(batch_id)) = (message.provider.as_deref(), message.batch_id) {
-                batches.entry((provider, batch_id)).or_default().push(message.id);
-            }
-        }
         let mut recovered = 0;
-        for ((provider, id), held) in batches {
+        for ((provider, id), held) in holders(held) {
             recovered += usize::from(self.recover(provider, id, &held, turn).await?);
         }
         Ok(recovered)
+    }
+
+    /// Tells these UNCONFIRMED messages if their batch has been confirmed in the meantime, and whoever confirmed it
+    /// could not tell them.
+    pub async fn tell_doubtful(&self, doubtful: &[&Message]) -> Result<(), RecordError> {
+        for ((provider, id), _) in holders(doubtful) {
+            match self.batches.get(provider, id).await? {
+                Some(batch) if batch.state == BatchState::Confirmed => {
+                    confirm_members(&self.messages, &self.batches, &batch).await;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Takes up a batch that was left behind, which these messages name as theirs; tells whether it was.
@@ -71,7 +79,13 @@ impl Courier {
         // What was known before was told before, but to those who still name the batch as theirs.
         let untold = if is_news { &settled.members } else { &members };
         match settled.state {
-            BatchState::Confirmed => confirm(&self.messages, &settled, untold).await,
+            // Its refused members may have been told that they were sent.
+            BatchState::Confirmed if !settled.refused.is_empty() => {
+                confirm_members(&self.messages, &self.batches, &settled).await;
+            }
+            BatchState::Confirmed => {
+                confirm(&self.messages, &settled, untold).await;
+            }
             BatchState::Unknown => self.unconfirm(&settled, untold).await,
             BatchState::Rejected | BatchState::Tomb => self.release(&settled, untold).await,
             BatchState::Started => return Ok(false),
@@ -105,4 +119,15 @@ impl Courier {
         }
         Ok((settled, is_news))
     }
+}
+
+/// The batches that hold these messages, each by its provider's name.
+fn holders<'a>(held: &[&'a Message]) -> BTreeMap<(&'a str, BatchId), Vec<MessageId>> {
+    let mut batches: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for message in held {
+        if let (Some(provider), Some(batch_id)) = (message.provider.as_deref(), message.batch_id) {
+            batches.entry((provider, batch_id)).or_default().push(message.id);
+        }
+    }
+    batches
 }

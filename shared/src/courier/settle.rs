@@ -12,7 +12,7 @@ use crate::clock;
 use crate::id::MessageId;
 use crate::message::Message;
 use crate::record::RecordError;
-use crate::record::batches::Intent;
+use crate::record::batches::{Batches, Intent};
 use crate::record::messages::Messages;
 use crate::record::moves::Move;
 use crate::state::Reason;
@@ -51,7 +51,7 @@ impl Courier {
             Fate::Split => Move::refuse(message.id, batch.id, Reason::Rejected, now),
         };
         let moves: Result<Vec<_>, _> = match batch.state {
-            BatchState::Confirmed => return confirm_members(&self.messages, batch).await,
+            BatchState::Confirmed => return confirm_members(&self.messages, &self.batches, batch).await,
             BatchState::Unknown => return self.unconfirm(batch, &batch.members).await,
             BatchState::Rejected => members.iter().map(unsent).collect(),
             // Somebody else acts on it, and will tell.
@@ -98,21 +98,27 @@ impl Courier {
 }
 
 /// W6 of a confirmed batch: all its members are sent, but for those that the provider refused.
-pub async fn confirm_members(messages: &Messages, batch: &Batch) {
-    confirm(messages, batch, &batch.members).await;
+pub async fn confirm_members(messages: &Messages, batches: &Batches, batch: &Batch) {
+    let told = confirm(messages, batch, &batch.members).await;
+    if told && !batch.refused.is_empty() {
+        // If this fails, a sweep tells them again, which changes nothing.
+        if let Err(error) = batches.close(&batch.provider, batch.id, clock::now()).await {
+            warn!(%error, batch_id = %batch.id, "a batch was left open");
+        }
+    }
 }
 
-/// W6 of a confirmed batch, for some of its members.
-pub(super) async fn confirm(messages: &Messages, batch: &Batch, ids: &[MessageId]) {
+/// W6 of a confirmed batch, for some of its members; whether they could be told.
+pub(super) async fn confirm(messages: &Messages, batch: &Batch, ids: &[MessageId]) -> bool {
     let now = clock::now();
     let moves = ids.iter().map(|id| match batch.refused.contains(id) {
-        true => Move::refuse(*id, batch.id, Reason::Rejected, now),
+        true => Move::refuse_taken(*id, batch.id, now),
         false => Ok(Move::confirm(*id, batch.id, now)),
     });
-    make(messages, batch, moves.collect()).await;
+    make(messages, batch, moves.collect()).await
 }
 
-async fn make(messages: &Messages, batch: &Batch, moves: Result<Vec<Move>, RecordError>) {
+async fn make(messages: &Messages, batch: &Batch, moves: Result<Vec<Move>, RecordError>) -> bool {
     let results = match moves {
         Ok(moves) => messages.make(&moves).await,
         Err(error) => vec![Err(error)],
@@ -121,4 +127,5 @@ async fn make(messages: &Messages, batch: &Batch, moves: Result<Vec<Move>, Recor
     if failed > 0 {
         warn!(batch_id = %batch.id, failed, "messages could not be told what became of their batch");
     }
+    failed == 0
 }

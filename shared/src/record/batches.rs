@@ -137,7 +137,8 @@ impl Batches {
         answer: &Answer,
         now: Timestamp,
     ) -> Result<Option<Batch>, RecordError> {
-        let update = settlement(self.update(provider, id, now), outcome, answer)?.return_values(ReturnValue::AllNew);
+        let update = settlement(self.update(provider, id, now), provider, outcome, answer)?;
+        let update = update.return_values(ReturnValue::AllNew);
         match crash::around("settle a batch", update.send()).await {
             Ok(answer) => answer.attributes.map(from_item).transpose(),
             Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
@@ -146,6 +147,19 @@ impl Batches {
             }
             Err(error) => Err(unavailable("settle a batch")(error)),
         }
+    }
+
+    /// The refused members of a confirmed batch have all been told: there is nothing to find out any more.
+    pub async fn close(&self, provider: &str, id: BatchId, now: Timestamp) -> Result<(), RecordError> {
+        let update = self
+            .update(provider, id, now)
+            .update_expression("SET #updated_at = :now REMOVE #open")
+            .condition_expression("#state = :confirmed")
+            .expression_attribute_names("#open", "open")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":confirmed", attribute(BatchState::Confirmed)?);
+        crash::around("close a batch", update.send()).await.map_err(unavailable("close a batch"))?;
+        Ok(())
     }
 
     /// A put with one attribute more, or none: `open`, which lists the batch in the index of that name.

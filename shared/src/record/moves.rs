@@ -73,6 +73,14 @@ impl Move {
         Ok(refuse)
     }
 
+    /// W6: refused singly by the provider that took its batch. That answer outranks what a report about another
+    /// member made us conclude.
+    pub fn refuse_taken(id: MessageId, batch: BatchId, now: Timestamp) -> Result<Self, RecordError> {
+        let mut refuse = Self::refuse(id, batch, Reason::Rejected, now)?;
+        refuse.from.push(State::Confirmed);
+        Ok(refuse)
+    }
+
     /// W6 and W8: provably not sent; it goes out with another batch.
     pub fn release(id: MessageId, batch: BatchId, now: Timestamp) -> Self {
         let release = Self::to(State::Accepted, id, now).held_by(batch);

@@ -15,11 +15,12 @@ struct Settlement {
 /// Completes an update that holds `:now` for `#updated_at`.
 pub(super) fn settlement(
     update: UpdateItemFluentBuilder,
+    provider: &str,
     outcome: &Outcome,
     answer: &Answer,
 ) -> Result<UpdateItemFluentBuilder, RecordError> {
     let mut settlement = Settlement { update, assignments: vec!["#updated_at = :now".to_owned()] };
-    let condition = settlement.outcome(outcome)?;
+    let condition = settlement.outcome(provider, outcome)?;
     if let Some(status) = answer.http_status {
         settlement.assign("http_status", AttributeValue::N(status.to_string()));
     }
@@ -27,17 +28,22 @@ pub(super) fn settlement(
         settlement.assign("last_error", text(error));
     }
     let mut expression = format!("SET {}", settlement.assignments.join(", "));
-    // An unknown batch stays in the index of open ones: there is something to find out.
-    if *outcome != Outcome::Unknown {
-        expression += " REMOVE #open";
-        settlement.update = settlement.update.expression_attribute_names("#open", "open");
+    match outcome {
+        // It stays in the index of open ones: there is something to find out.
+        Outcome::Unknown => {}
+        // A report may have let the refused members look as if they were sent: somebody has to tell them.
+        Outcome::Confirmed { refused, .. } if !refused.is_empty() => {}
+        _ => {
+            expression += " REMOVE #open";
+            settlement.update = settlement.update.expression_attribute_names("#open", "open");
+        }
     }
     Ok(settlement.update.update_expression(expression).condition_expression(condition))
 }
 
 impl Settlement {
     /// Assigns the state and what goes with it; returns the condition.
-    fn outcome(&mut self, outcome: &Outcome) -> Result<&'static str, RecordError> {
+    fn outcome(&mut self, provider: &str, outcome: &Outcome) -> Result<&'static str, RecordError> {
         match outcome {
             Outcome::Confirmed { request_id, refused } => {
                 self.state(
@@ -49,8 +55,13 @@ impl Settlement {
                 }
                 if !refused.is_empty() {
                     self.assign("refused", attribute(refused)?);
+                    self.assign("open", text(provider));
                 }
-                Ok("#state IN (:started, :unknown, :state)")
+                // Who knows no more than that it arrived has nothing to add to a batch that is confirmed.
+                Ok(match request_id {
+                    None => "#state IN (:started, :unknown)",
+                    Some(_) => "#state IN (:started, :unknown, :state)",
+                })
             }
             Outcome::Rejected { attempts } => {
                 self.state(

@@ -40,6 +40,11 @@ pub(super) fn all() -> Vec<Settings> {
             unwanted: Set::of(1),
             ..keyed(two(Mutant::ReportBeatsRefusal, &[(Unanswered, 1)]))
         },
+        Settings {
+            attempts_max: 1,
+            unwanted: Set::of(1),
+            ..keyed(two(Mutant::RefusalForgotten, &[(Crash, 1), (Premature, 1)]))
+        },
         Settings { attempts_max: 1, ..keyed(one(Mutant::UnconfirmedForgotten, &[(Unanswered, 1), (Crash, 1)])) },
         Settings { attempts_max: 1, ..keyed(one(Mutant::WordOutdated, &[(Word, 1), (Unanswered, 1)])) },
     ]

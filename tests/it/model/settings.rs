@@ -123,6 +123,8 @@ pub(super) enum Mutant {
     ReportSkipsBatch,
     /// What a report made of a member stands against the provider's own refusal of it.
     ReportBeatsRefusal,
+    /// Sweep takes no interest in refused members that a report made look as if they were sent.
+    RefusalForgotten,
     /// Sweep takes no interest in UNCONFIRMED messages whose batch is settled.
     UnconfirmedForgotten,
     /// An operator's word is taken though a request was begun after it was given.

@@ -52,7 +52,9 @@ impl Protocol {
         let claimed = !world.held(batch, State::Sending).is_empty();
         let doubt = found.is(BatchState::Started) || (found.is(BatchState::Unknown) && self.may_repeat(world, batch));
         let untold = !found.is_open() && !self.found(world, batch).is_empty();
-        let work = (claimed || doubt || untold) && !self.is(Mutant::NoSweep);
+        // It stays listed as open until its refused members have been told.
+        let disputed = !self.disputed(world, batch).is_empty();
+        let work = (claimed || doubt || untold || disputed) && !self.is(Mutant::NoSweep);
         work && (!world.is_carried(batch) || self.may(world, Event::Premature))
     }
 
@@ -60,7 +62,14 @@ impl Protocol {
     fn found(&self, world: &World, batch: BatchNo) -> Set {
         let doubtful = if self.is(Mutant::UnconfirmedForgotten) { None } else { Some(State::Unconfirmed) };
         let states = [Some(State::Sending), doubtful].into_iter().flatten();
-        states.fold(Set::EMPTY, |found, state| found.and(world.held(batch, state)))
+        let found = states.fold(Set::EMPTY, |found, state| found.and(world.held(batch, state)));
+        found.and(self.disputed(world, batch))
+    }
+
+    /// The members that the provider refused, and that a report about another member made look as if they were sent.
+    fn disputed(&self, world: &World, batch: BatchNo) -> Set {
+        let forgotten = self.is(Mutant::RefusalForgotten) || self.is(Mutant::ReportBeatsRefusal);
+        world.held(batch, State::Confirmed).filter(|message| world.batch(batch).refused.has(message) && !forgotten)
     }
 
     /// A batch in doubt is sent again under its key, while the key is certain to live.
