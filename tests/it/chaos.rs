@@ -95,6 +95,7 @@ fn settings(seed: u64, points: &Points) -> Settings {
         repeats: 2,
         shuffled: true,
         unknown: 1,
+        invalid_suffix: Some("9".to_owned()),
         attempts_max: 1_000,
         ..UpdateOptions::default()
     };

@@ -116,7 +116,13 @@ impl Run {
             visibility_timeout_s: automatic.then_some(2),
             fastsmsing: fastsmsing::Options {
                 key_lifetime_s: if self.keyed { 3_600 } else { 0 },
-                updates: UpdateOptions { automatic, delay_ms: 100, attempts_max: 100, ..Default::default() },
+                updates: UpdateOptions {
+                    automatic,
+                    delay_ms: 100,
+                    attempts_max: 100,
+                    invalid_suffix: Some("4".to_owned()),
+                    ..Default::default()
+                },
                 ..Default::default()
             },
             environment: points.environment(),
@@ -125,9 +131,12 @@ impl Run {
     }
 
     async fn everyday(&self, scene: &Scene, points: &Points) -> Result<()> {
-        for mishap in [Mishap::ServerError, Mishap::TooMany { retry_after_s: 0 }, Mishap::ResetAfterAccepting] {
+        let refused = Mishap::RefuseMessages { recipient_suffix: "5".to_owned() };
+        for mishap in [Mishap::ServerError, Mishap::TooMany { retry_after_s: 0 }, Mishap::ResetAfterAccepting, refused]
+        {
             scene.fastsmsing.misbehave(mishap);
         }
+        forbid_number(scene).await?;
         for n in 0..BATCH_SIZE + 2 {
             let id = post(scene, n).await?;
             if n == 2 {
@@ -182,6 +191,17 @@ async fn post(scene: &Scene, n: usize) -> Result<String> {
     }
     message["reference"] = Value::from(key.as_str());
     scene.shop().insist(&message, Some(&key)).await
+}
+
+/// An operator's word about a number, until it is taken.
+async fn forbid_number(scene: &Scene) -> Result<()> {
+    let begun = Instant::now();
+    let word = json!({"status": "INACTIVE"});
+    while !scene.operator().put_to("/numbers/31699999999", &word).await.is_ok_and(|(status, _)| status.is_success()) {
+        ensure!(begun.elapsed() < Duration::from_secs(100), "an operator is not heard");
+        sleep(Duration::from_millis(LOOK_MS)).await;
+    }
+    Ok(())
 }
 
 /// Waits until a process has passed there; forever if there is no such pass.
