@@ -157,6 +157,15 @@ impl State {
             _ => Verdict::Stale,
         }
     }
+
+    /// What `report` does to a message that another provider has now: whoever reports it was said not to have it.
+    pub fn take_from_another(self, report: Report) -> Verdict {
+        match self.take(report) {
+            Verdict::Moves(to) if to.is_final() => Verdict::Contradicts(to),
+            Verdict::Moves(_) => Verdict::Stale,
+            other => other,
+        }
+    }
 }
 
 impl Report {

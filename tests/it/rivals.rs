@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::caller::message;
-use tests::fastsmsing::{self, FastSmsing, Mishap, Outcome};
+use tests::fastsmsing::{self, FastSmsing, Mishap, Outcome, Status};
 use tests::others::Other;
 use tests::scene::{Scene, Settings};
 
-use crate::support::{post, scene};
+use crate::support::{by_hand, look, post, scene};
 
 fn rivals(weights: &[u32], settings: Settings) -> Settings {
     let rival = |(n, &weight)| Other { weight, batch_size: 5, ..Other::fastsmsing(&format!("rival{}", n + 1)) };
@@ -95,7 +95,7 @@ async fn an_outage_of_one_provider_is_the_others_work() {
 /// A time-out is not an error: what one provider may have taken, no other ever gets.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_may_have_been_sent_is_not_failed_over() {
-    let fastsmsing = fastsmsing::Options { mix: vec![(1.0, Mishap::ResetAfterAccepting)], ..crate::support::by_hand() };
+    let fastsmsing = fastsmsing::Options { mix: vec![(1.0, Mishap::ResetAfterAccepting)], ..by_hand() };
     let scene = scene(rivals(&[1], Settings { fastsmsing, ..Settings::default() })).await;
     let ids = post(&scene, 0, 40, 4).await;
     scene.drain().await.unwrap();
@@ -111,6 +111,30 @@ async fn what_may_have_been_sent_is_not_failed_over() {
         }
     }
     assert!(doubted > 0);
+    scene.finish().await.unwrap();
+}
+
+/// Who said that nothing was taken, and then reports a delivery, contradicts the record; but it proves nothing about
+/// the batch in which another provider has the message now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_of_another_provider_is_evidence_and_settles_nothing() {
+    let settings = Settings { attempts_max: 1, fastsmsing: by_hand(), ..Settings::default() };
+    let mut settings = rivals(&[1], settings);
+    settings.others[0].options.updates.automatic = false;
+    let scene = scene(settings).await;
+    scene.fastsmsing.misbehave(Mishap::ServerError);
+    scene.rivals[0].misbehave(Mishap::ResetAfterAccepting);
+    let ids = post(&scene, 0, 5, 1).await;
+    scene.drain().await.unwrap();
+    let told = |id: &str| json!({id: "DELIVERED"}).to_string().into_bytes();
+    let (_, answer) = scene.report(told(&ids[0])).await.unwrap();
+    assert_eq!(answer["results"][0]["result"], "contradicted");
+    assert_eq!(look(&scene, &ids[0]).await, ("DELIVERED".into(), "SENT".into()));
+    assert_eq!(look(&scene, &ids[1]).await, ("ACCEPTED".into(), "UNCONFIRMED".into()));
+
+    scene.rivals[0].report(&ids[2..3], Status::Delivered);
+    scene.drain().await.unwrap();
+    assert_eq!(look(&scene, &ids[1]).await, ("CONFIRMED".into(), "SENT".into()));
     scene.finish().await.unwrap();
 }
 

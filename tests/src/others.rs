@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::callback::Callback;
@@ -68,13 +70,13 @@ impl Other {
 }
 
 impl Others {
-    pub(crate) fn start(settings: &Settings, webhook_secret: &str) -> Result<Self> {
+    pub(crate) fn start(settings: &Settings) -> Result<Self> {
         let mut running = Self::default();
         for Other { name, speaks, rate_per_s, batch_size, weight, options } in &settings.others {
             let (protocol, url, secrets) = match *speaks {
                 Speaks::FastSmsing => {
                     let fastsmsing = FastSmsing::start(name, options.clone())?;
-                    let secrets = json!({"token": fastsmsing.token(), "webhook_secrets": webhook_secret});
+                    let secrets = json!({"token": fastsmsing.token(), "webhook_secrets": secret_of(name)});
                     let url = fastsmsing.url().to_owned();
                     running.fastsmsings.push(fastsmsing);
                     ("fastsmsing", url, secrets)
@@ -111,6 +113,11 @@ impl Others {
             all[name] = secrets.clone();
         }
     }
+}
+
+/// What a rival of this name signs its reports with.
+pub(crate) fn secret_of(name: &str) -> String {
+    format!("whsec_{}", STANDARD.encode(format!("what-proves-the-reports-of-{name}")))
 }
 
 impl Scene {

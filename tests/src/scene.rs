@@ -20,7 +20,7 @@ use crate::caller::Caller;
 use crate::event_source::Mischief;
 use crate::fastsmsing::{self, FastSmsing};
 use crate::messagebird::MessageBird;
-use crate::others::{Other, Others};
+use crate::others::{Other, Others, secret_of};
 use crate::stack::{self, Stack};
 use crate::wire::Wire;
 
@@ -123,7 +123,7 @@ impl Scene {
         let provider_url = provider_wire.as_ref().map_or(fastsmsing.url().to_owned(), Wire::url);
         let keys: BTreeMap<_, _> = ["shop", "stall", "ops"].map(|name| (name, format!("local-{name}-key"))).into();
         let webhook_secret = "whsec_bG9jYWwtc2VjcmV0LW9mLXRoZS1zY2VuZQ==".to_owned();
-        let others = Others::start(&settings, &webhook_secret)?;
+        let others = Others::start(&settings)?;
         let mut secrets = json!({"fastsmsing": {"token": fastsmsing.token(), "webhook_secrets": webhook_secret}});
         others.add_secrets(&mut secrets);
         let stack = Stack::start(stack::Options {
@@ -140,8 +140,10 @@ impl Scene {
         .await?;
         let url = if settings.functions { stack.url() } else { String::new() };
         if settings.functions {
-            for one in [&fastsmsing].into_iter().chain(&others.fastsmsings) {
-                one.point_at(&format!("{url}/messages/delivery_status"), &webhook_secret)?;
+            let webhook = format!("{url}/messages/delivery_status");
+            fastsmsing.point_at(&webhook, &webhook_secret)?;
+            for rival in &others.fastsmsings {
+                rival.point_at(&webhook, &secret_of(rival.name()))?;
             }
         }
         let shop = Caller::new(&url, &keys["shop"])?;

@@ -30,7 +30,7 @@ impl App {
         let Some(status) = body.get("status").filter(|status| status.is_string()) else {
             return Err(Invalid::new("status", "", "Must be a string").into());
         };
-        self.answer(&[report::update(id, status)]).await
+        self.answer(&[provider], &[report::update(id, status)]).await
     }
 }
 

@@ -115,13 +115,13 @@ impl App {
         if body.len() > BODY_BYTES_MAX {
             return Err(Problem::TooLarge { limit_bytes: BODY_BYTES_MAX });
         }
-        Reporter::verify_any(self.reporters.values(), request.headers(), body, clock::now())?;
-        self.answer(&report::parse(&json_body(request, BODY_BYTES_MAX)?)?).await
+        let by = Reporter::verify_any(&self.reporters, request.headers(), body, clock::now())?;
+        self.answer(&by, &report::parse(&json_body(request, BODY_BYTES_MAX)?)?).await
     }
 
-    /// Takes the updates and says what became of each, whoever's protocol they came by.
-    async fn answer(&self, updates: &[Update]) -> Result<Response<Body>, Problem> {
-        let taken = self.take(updates).await?;
+    /// Takes the updates of one of these providers and says what became of each, whatever protocol they came by.
+    async fn answer(&self, by: &[&str], updates: &[Update]) -> Result<Response<Body>, Problem> {
+        let taken = self.take(by, updates).await?;
         for (update, taken) in updates.iter().zip(&taken) {
             match taken {
                 Taken::Recorded | Taken::Repeated | Taken::Stale => {}
@@ -147,14 +147,14 @@ impl App {
     }
 
     /// Takes the updates; the results are in their order.
-    async fn take(&self, updates: &[Update]) -> Result<Vec<Taken>, RecordError> {
+    async fn take(&self, by: &[&str], updates: &[Update]) -> Result<Vec<Taken>, RecordError> {
         let mut taken: Vec<_> = updates.iter().map(unread).collect();
         let mut threads = self.threads(updates).await?;
         self.deactivate_invalid(threads.values()).await?;
         for _ in 0..ROUNDS_MAX {
-            let moves = decide(&threads, &mut taken)?;
-            self.settle_batches(threads.values().filter(|thread| moves.iter().any(|one| one.id() == thread.seen.id)))
-                .await?;
+            let moves = self.decide(by, &threads, &mut taken)?;
+            let moved = threads.values().filter(|thread| moves.iter().any(|one| one.id() == thread.seen.id));
+            self.settle_batches(moved.filter(|thread| !self.is_anothers(&thread.seen, by))).await?;
             let results = self.messages.make(&moves).await;
             let mut lost = HashMap::new();
             for (moved, result) in moves.iter().zip(results) {
@@ -184,6 +184,45 @@ impl App {
             }
         }
         Ok(threads)
+    }
+
+    /// The message is now with another provider than those who report. One that is not configured any more may have
+    /// been renamed.
+    fn is_anothers(&self, message: &Message, by: &[&str]) -> bool {
+        let other = message.provider.as_deref().filter(|provider| !by.contains(provider));
+        other.is_some_and(|provider| self.reporters.contains_key(provider))
+    }
+
+    /// One move for each message that its updates move, however many there are.
+    fn decide(
+        &self,
+        by: &[&str],
+        threads: &HashMap<MessageId, Thread>,
+        taken: &mut [Taken],
+    ) -> Result<Vec<Move>, RecordError> {
+        let now = clock::now();
+        let mut moves = Vec::new();
+        for Thread { seen, reports } in threads.values() {
+            let (mut state, mut last, mut contradicts) = (seen.state, None, false);
+            let anothers = self.is_anothers(seen, by);
+            for (n, report) in reports {
+                let verdict = if anothers { state.take_from_another(*report) } else { state.take(*report) };
+                taken[*n] = match verdict {
+                    Verdict::Moves(_) => Taken::Recorded,
+                    Verdict::Contradicts(_) => Taken::Contradicted,
+                    Verdict::Repeated => Taken::Repeated,
+                    Verdict::Stale => Taken::Stale,
+                };
+                if matches!(taken[*n], Taken::Recorded | Taken::Contradicted) {
+                    contradicts |= taken[*n] == Taken::Contradicted;
+                    (state, last) = (report.state(), Some(*report));
+                }
+            }
+            if let Some(report) = last {
+                moves.push(Move::report(seen, report, contradicts, now)?);
+            }
+        }
+        Ok(moves)
     }
 
     /// A report about a message that was handed over proves that its whole batch arrived.
@@ -223,29 +262,4 @@ fn unread(update: &Update) -> Taken {
         Err(Unreadable::NotAStatus) => Taken::NotAStatus,
         Err(Unreadable::Malformed) => Taken::Malformed,
     }
-}
-
-/// One move for each message that its updates move, however many there are.
-fn decide(threads: &HashMap<MessageId, Thread>, taken: &mut [Taken]) -> Result<Vec<Move>, RecordError> {
-    let now = clock::now();
-    let mut moves = Vec::new();
-    for Thread { seen, reports } in threads.values() {
-        let (mut state, mut last, mut contradicts) = (seen.state, None, false);
-        for (n, report) in reports {
-            taken[*n] = match state.take(*report) {
-                Verdict::Moves(_) => Taken::Recorded,
-                Verdict::Contradicts(_) => Taken::Contradicted,
-                Verdict::Repeated => Taken::Repeated,
-                Verdict::Stale => Taken::Stale,
-            };
-            if matches!(taken[*n], Taken::Recorded | Taken::Contradicted) {
-                contradicts |= taken[*n] == Taken::Contradicted;
-                (state, last) = (report.state(), Some(*report));
-            }
-        }
-        if let Some(report) = last {
-            moves.push(Move::report(seen, report, contradicts, now)?);
-        }
-    }
-    Ok(moves)
 }

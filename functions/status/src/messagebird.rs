@@ -36,7 +36,7 @@ impl App {
             },
         };
         let message_id = read.map_or_else(|_| reference.to_owned(), |(id, _)| id.to_string());
-        self.answer(&[Update { message_id, read }]).await
+        self.answer(&[provider], &[Update { message_id, read }]).await
     }
 
     /// The message that went to `recipient` with the batch that we gave the provider as its reference.

@@ -11,6 +11,8 @@
 pub mod standard;
 pub mod token;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use lambda_http::http::HeaderMap;
 
@@ -43,15 +45,16 @@ impl Reporter {
         })
     }
 
-    /// Checks that the body comes, lately, from one of those who sign as Standard Webhooks asks.
+    /// Checks that the body comes, lately, from one of those who sign as Standard Webhooks asks; tells who that may
+    /// be, which is more than one where providers share a secret.
     pub fn verify_any<'a>(
-        reporters: impl Iterator<Item = &'a Reporter>,
+        reporters: &'a BTreeMap<String, Reporter>,
         headers: &HeaderMap,
         body: &[u8],
         now: Timestamp,
-    ) -> Result<(), Problem> {
-        let signers = reporters.filter_map(|reporter| match reporter {
-            Self::Fastsmsing(signers) => Some(signers),
+    ) -> Result<Vec<&'a str>, Problem> {
+        let signers = reporters.iter().filter_map(|(name, reporter)| match reporter {
+            Self::Fastsmsing(signers) => Some((name.as_str(), signers)),
             Self::Messagebird(_) | Self::Callback(_) => None,
         });
         Signers::verify_any(signers, headers, body, now)

@@ -32,13 +32,13 @@ impl Signers {
         secrets.iter().map(secret).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Checks that the body comes from one of those who hold a secret, and lately.
+    /// Checks that the body comes from one of those who hold a secret, and lately; tells who that may be.
     pub(super) fn verify_any<'a>(
-        mut signers: impl Iterator<Item = &'a Signers>,
+        signers: impl Iterator<Item = (&'a str, &'a Signers)>,
         headers: &HeaderMap,
         body: &[u8],
         now: Timestamp,
-    ) -> Result<(), Problem> {
+    ) -> Result<Vec<&'a str>, Problem> {
         let (id, at) = (header(headers, "webhook-id")?, header(headers, "webhook-timestamp")?);
         let signatures = header(headers, "webhook-signature")?;
         let seconds: i64 =
@@ -50,10 +50,8 @@ impl Signers {
         let given = signatures.split(' ').filter_map(|one| one.strip_prefix("v1,"));
         let given: Vec<_> = given.filter_map(|one| STANDARD.decode(one).ok()).collect();
         let signed_by = |secret: &Vec<u8>| given.iter().any(|signature| is_signed(secret, &signed, signature));
-        if signers.any(|signers| signers.0.iter().any(signed_by)) {
-            return Ok(());
-        }
-        Err(unauthorised("webhook-signature", "No signature fits the body"))
+        let by: Vec<_> = signers.filter(|(_, one)| one.0.iter().any(signed_by)).map(|(name, _)| name).collect();
+        if by.is_empty() { Err(unauthorised("webhook-signature", "No signature fits the body")) } else { Ok(by) }
     }
 }
 
@@ -64,6 +62,8 @@ fn is_signed(secret: &[u8], signed: &[u8], signature: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::provider::Protocol;
     use crate::webhook::Reporter;
@@ -71,7 +71,7 @@ mod tests {
     const BODY: &[u8] = br#"{"test": 2432232314}"#;
     const AT: &str = "1614265330";
 
-    fn verify(secrets: &str, signature: &str, now_s: i64) -> Result<(), Problem> {
+    fn verify(secrets: &str, signature: &str, now_s: i64) -> Result<Vec<String>, Problem> {
         let reporter = Reporter::parse(Protocol::Fastsmsing, secrets).unwrap();
         let headers = [
             ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
@@ -80,17 +80,24 @@ mod tests {
         ];
         let headers =
             HeaderMap::from_iter(headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())));
-        Reporter::verify_any([reporter].iter(), &headers, BODY, Timestamp::from_second(now_s).unwrap())
+        let reporters: BTreeMap<_, _> = [
+            ("other".to_owned(), Reporter::parse(Protocol::Fastsmsing, STRANGER).unwrap()),
+            ("one".to_owned(), reporter),
+        ]
+        .into();
+        let by = Reporter::verify_any(&reporters, &headers, BODY, Timestamp::from_second(now_s).unwrap())?;
+        Ok(by.into_iter().map(str::to_owned).collect())
     }
 
     // The example that the specification's own libraries are tested with.
+    const STRANGER: &str = "whsec_BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB";
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     const OTHER: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
 
     #[test]
     fn the_published_example_is_taken() {
-        verify(SECRET, SIGNATURE, 1_614_265_330).unwrap();
+        assert_eq!(verify(SECRET, SIGNATURE, 1_614_265_330).unwrap(), ["one"]);
         verify(&format!("{OTHER} {SECRET}"), &format!("v1,AAAA {SIGNATURE}"), 1_614_265_330).unwrap();
     }
 
