@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::future::join_all;
+use reqwest::StatusCode;
 use serde_json::json;
+use tests::caller::message;
 use tests::fastsmsing::FastSmsing;
 use tests::scene::{Scene, Settings};
 use tests::wire::Fault;
@@ -64,4 +66,40 @@ async fn stalling_dispatchers_keep_two_requests_a_second() {
 #[ignore = "takes a minute"]
 async fn stalling_dispatchers_keep_one_request_a_second_for_a_minute() {
     keep_the_rate(1.0, 60).await;
+}
+
+/// A backlog far beyond what the provider takes in a minute: no bell dies of waiting, and the rate holds all the time.
+async fn drain_a_backlog(messages: usize, rate_per_s: f64) {
+    const BULK: usize = 500;
+    let scene = scene(Settings { rate_per_s, window_s: 20, ..Settings::default() }).await;
+    for n in 0..messages / BULK {
+        let bulk: Vec<_> = (n * BULK..(n + 1) * BULK).map(message).collect();
+        let (status, answer) = scene.shop().post_bulk(&bulk, Some(&format!("bulk-{n}"))).await.unwrap();
+        assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+    }
+    while scene.fastsmsing.sizes().iter().sum::<usize>() < messages {
+        sleep(Duration::from_secs(1)).await;
+    }
+    let arrived_ms: Vec<_> = scene.fastsmsing.seen().iter().map(|seen| seen.at_ms).collect();
+    let least_ms = arrived_ms.windows(2).map(|two| two[1] - two[0]).min().unwrap();
+    let dead = scene.stack.sqs.counters("DeadBells").await.unwrap();
+    announce(&format!(
+        "backlog: {messages} messages in {} requests at {rate_per_s}/s, the closest {least_ms} ms apart; dead bells {dead:?}",
+        arrived_ms.len()
+    ));
+    assert!(dead.is_empty(), "{dead:?}");
+    assert!(least_ms as f64 >= 1_000.0 / rate_per_s, "{least_ms} ms");
+    let audit = scene.finish().await.unwrap();
+    assert_eq!((audit.delivered(), audit.provider_requests), (messages, messages.div_ceil(100)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_drains_at_the_rate_and_no_bell_dies() {
+    drain_a_backlog(2_000, 4.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes five minutes"]
+async fn a_backlog_of_20_000_drains_at_one_request_a_second_and_no_bell_dies() {
+    drain_a_backlog(20_000, 1.0).await;
 }

@@ -13,8 +13,11 @@ use shared::batch::Plan;
 use shared::id::MessageId;
 use shared::message::{Message, Request};
 use shared::shape::Shape;
+use tests::demo::{self, Pace};
 use tests::economy::{POLLERS, optimum_requests, plain_window_requests};
+use tests::scene::Settings;
 
+use crate::support::scene;
 use crate::tally::announce;
 
 const SIZE: usize = 100;
@@ -152,4 +155,19 @@ fn the_plan_costs_no_more_than_the_offline_optimum_in_all_twelve_cells() {
             "the plain window takes {plain_ratio} times ours"
         );
     }
+}
+
+/// One cell of the table on the real stack: 10 messages a second, a window of 5 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes two minutes of real time"]
+async fn the_real_stack_reproduces_a_cell() {
+    let scene = scene(Settings { window_s: 5, ..Settings::default() }).await;
+    let report = demo::run(&scene, Pace { messages: 1_000, rate_per_s: 10.0, seed: 0 }).await.unwrap();
+    announce(&format!(
+        "planner on the real stack, 10/s, 5 s: optimum {}, ours {}, plain window {}",
+        report.optimum_requests, report.provider_requests, report.plain_window_requests
+    ));
+    let apart = report.provider_requests.abs_diff(report.optimum_requests) as f64;
+    assert!(apart <= 0.15 * report.optimum_requests as f64, "{} requests", report.provider_requests);
+    scene.finish().await.unwrap();
 }

@@ -32,6 +32,8 @@ pub(crate) struct Tally {
     pub(crate) unconfirmed: usize,
     /// Of the unconfirmed ones, those that the provider had.
     pub(crate) truly_sent: usize,
+    /// Refused singly, in an answer that was lost.
+    pub(crate) refusals_lost: usize,
     pub(crate) problems: Vec<String>,
 }
 
@@ -70,6 +72,7 @@ impl Tally {
             twice: audit.sent_twice,
             outside: usize::from(!bound.contains(&audit.provider_requests)),
             stuck: audit.stuck,
+            refusals_lost: audit.refusals_lost,
             problems: audit.problems,
             ..Tally::default()
         };
@@ -93,10 +96,10 @@ impl Tally {
 
     /// The figures that have to be 0, and those that need not.
     pub(crate) fn line(&self) -> String {
-        let Tally { lost, twice, outside, stuck, unconfirmed, truly_sent, .. } = self;
+        let Tally { lost, twice, outside, stuck, unconfirmed, truly_sent, refusals_lost, .. } = self;
         format!(
             "lost {lost}, twice {twice}, outside the bound {outside}, stuck {stuck}; \
-             unconfirmed {unconfirmed}, of which truly sent {truly_sent}"
+             unconfirmed {unconfirmed}, of which truly sent {truly_sent}; single refusals lost with their answer {refusals_lost}"
         )
     }
 }
@@ -108,6 +111,7 @@ impl AddAssign for Tally {
         self.twice += other.twice;
         self.outside += other.outside;
         self.stuck += other.stuck;
+        self.refusals_lost += other.refusals_lost;
         self.unconfirmed += other.unconfirmed;
         self.truly_sent += other.truly_sent;
         self.problems.extend(other.problems);

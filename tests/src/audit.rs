@@ -32,6 +32,9 @@ pub struct Audit {
     pub lost: usize,
     /// Neither sent nor provably not sent, with nothing on its way any more.
     pub stuck: usize,
+    /// Shown as sent, and refused by the provider in an answer that was lost: a report about another message of the
+    /// batch is all that is known, and it speaks for the batch (DESIGN §6).
+    pub refusals_lost: usize,
     pub confirmed_batches: usize,
     pub unknown_batches: usize,
     pub problems: Vec<String>,
@@ -43,7 +46,7 @@ impl Audit {
         let messages = scene.operator().list(PAGE).await?;
         let batches = batches(scene)?;
         audit.compare_told(&scene.told(), &messages);
-        audit.compare_ledger(sent(scene, &messages, &batches), &messages)?;
+        audit.compare_ledger(sent(scene, &messages, &batches), &refusals_lost(scene, &batches), &messages)?;
         for (provider, ledger) in scene.ledgers() {
             audit.compare_bill(provider, &ledger, &batches);
         }
@@ -68,7 +71,12 @@ impl Audit {
     }
 
     /// Accepted by a provider is what the record says is sent, or perhaps sent.
-    fn compare_ledger(&mut self, mut sent: BTreeMap<String, usize>, messages: &[Value]) -> Result<()> {
+    fn compare_ledger(
+        &mut self,
+        mut sent: BTreeMap<String, usize>,
+        refusals_lost: &BTreeSet<String>,
+        messages: &[Value],
+    ) -> Result<()> {
         for message in messages {
             let id = message["id"].as_str().context("a message has an id")?;
             let submission = message["submission"].as_str().context("a message has a submission")?;
@@ -80,6 +88,7 @@ impl Audit {
                 self.problems.push(format!("{id} was sent {times} times"));
             }
             match submission {
+                "SENT" if times == 0 && refusals_lost.contains(id) => self.refusals_lost += 1,
                 "SENT" if times == 0 => self.problems.push(format!("{id} is SENT and the provider never had it")),
                 "NOT_SENT" if times > 0 => self.problems.push(format!("{id} is NOT_SENT and the provider had it")),
                 "QUEUED" | "SENDING" => {
@@ -135,6 +144,16 @@ fn sent(scene: &Scene, messages: &[Value], batches: &[Value]) -> BTreeMap<String
         }
     }
     sent
+}
+
+/// The messages that a provider refused singly, in an answer of which the record has nothing.
+fn refusals_lost(scene: &Scene, batches: &[Value]) -> BTreeSet<String> {
+    let ledgers = scene.ledgers().into_iter().flat_map(|(_, ledger)| ledger);
+    let is_lost = |billed: &Billed| {
+        let batch = batches.iter().find(|batch| batch["id"]["S"] == billed.batch_id.as_str());
+        batch.is_some_and(|batch| batch.get("refused").is_none() && batch.get("request_id").is_none())
+    };
+    ledgers.filter(is_lost).flat_map(|billed| billed.refused).collect()
 }
 
 /// The batch is what was billed: by the id that the provider was given, or where it was given none by its message.
