@@ -6,8 +6,9 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
+use super::get_many::get_many;
 use super::{Item, RecordError, from_item, text, to_item, unavailable};
 use crate::crash;
 use crate::standing::Standing;
@@ -38,17 +39,8 @@ impl Providers {
 
     /// The standings of these providers as they are now, in their order.
     pub async fn standings(&self, names: &[&str]) -> Result<Vec<Standing>, RecordError> {
-        let keys = names.iter().map(|name| Item::from([("name".to_owned(), text(name))])).collect();
-        let request = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
-        let request = request.map_err(|_| RecordError { action: READ, cause: "no keys".into() })?;
-        let get = self.client.batch_get_item().request_items(&self.table, request);
-        let mut answer = get.send().await.map_err(unavailable(READ))?;
-        // DynamoDB leaves keys out when it is throttled; a provider that is left out must not look unknown.
-        if answer.unprocessed_keys.is_some_and(|tables| !tables.is_empty()) {
-            return Err(RecordError { action: READ, cause: "throttled".into() });
-        }
-        let items = answer.responses.as_mut().and_then(|tables| tables.remove(&self.table)).unwrap_or_default();
-        let found = items.into_iter().map(from_item::<Standing>).collect::<Result<Vec<_>, _>>()?;
+        let keys: Vec<_> = names.iter().map(|name| Item::from([("name".to_owned(), text(name))])).collect();
+        let found: Vec<Standing> = get_many(&self.client, &self.table, &keys, READ).await?;
         let mut found: HashMap<_, _> = found.into_iter().map(|standing| (standing.name.clone(), standing)).collect();
         Ok(names.iter().map(|name| found.remove(*name).unwrap_or_else(|| Standing::new(name))).collect())
     }
