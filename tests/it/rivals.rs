@@ -195,6 +195,8 @@ async fn callers_are_turned_away_when_the_backlog_is_too_old() {
     assert_eq!(refused.headers()["retry-after"], "30");
     assert_eq!(refused.json::<Value>().await.unwrap()["type"], "urn:sms-proxy:problem:backlog");
     assert!(taken.len() >= 5, "{} were taken before", taken.len());
+    let (status, _) = scene.shop().post_bulk(&[message(0)], None).await.unwrap();
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
 
     scene.fastsmsing.behave();
     scene.shop().send(&message(0)).await.unwrap();

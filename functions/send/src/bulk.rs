@@ -50,6 +50,7 @@ impl App {
                 Err(invalid) => refused.push((n, invalid)),
             }
         }
+        self.backlog.admit().await?;
         let mut results = self.take(client, wanted).await;
         // In the order of their places, so that each goes to its own.
         for (n, invalid) in refused {
