@@ -222,9 +222,9 @@ impl Scene {
 
     /// Drains, and asserts that the three ledgers agree.
     pub async fn finish(mut self) -> Result<Audit> {
+        self.finished = true;
         self.drain().await?;
         let audit = Audit::of(&self).await?;
-        self.finished = true;
         ensure!(audit.problems.is_empty(), "the ledgers do not agree:\n{}", audit.problems.join("\n"));
         Ok(audit)
     }

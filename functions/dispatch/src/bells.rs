@@ -16,6 +16,8 @@ use tracing::warn;
 /// A bell that has rung in vain stays quiet for so long the first time, and so much longer each further time.
 const RETRY_S: i64 = 5;
 const RETRY_MAX_S: i64 = 300;
+/// Whoever holds a message has ended by then, or been stopped.
+const HELD_MAX_S: i64 = 60;
 /// The least that the queue can hide a bell for.
 const HIDE_MIN_S: i64 = 1;
 
@@ -57,7 +59,7 @@ impl Received {
         let messages = self.bell.ids.iter().filter_map(|id| rung.get(id));
         let quiet = messages.filter_map(|message| match (message.state, ended) {
             // Its courier will tell it what became of it; should it be gone, the next ring takes up what it left.
-            (State::Sending, _) => Some(retry),
+            (State::Sending, _) => Some(retry.min(SignedDuration::from_secs(HELD_MAX_S))),
             (State::Accepted, Round::Unsent) => Some(retry),
             (State::Accepted, Round::NoSlot(until)) => Some(until.duration_since(now)),
             (State::Accepted, _) => Some(plan.wait(message.id, now)),
