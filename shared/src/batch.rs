@@ -96,21 +96,26 @@ impl Plan {
     /// there is no batch to send.
     ///
     /// When a message is due, its request takes all that fit with the oldest. Before that, only a full batch goes,
-    /// and only if no provider has larger ones: what waits may still share a cheaper request.
+    /// and only if no provider has larger ones: what waits may still share a cheaper request. Messages that a provider
+    /// refused together go in smaller batches, and with nobody else.
     pub fn load(&self, waiting: &[Message], size: usize, shape: Shape, now: Timestamp) -> Vec<usize> {
         let mut groups: Vec<Vec<usize>> = Vec::new();
+        let room = |message: &Message| message.batch_max.map_or(size, |max| size.min(max as usize)).max(1);
         let is_due = waiting.first().is_some_and(|oldest| self.is_due(oldest.id, now));
         for (n, message) in waiting.iter().enumerate() {
-            let fits =
-                |group: &Vec<usize>| group.len() < size && shape.fits(group.iter().map(|&n| &waiting[n]), message);
+            let fits = |group: &Vec<usize>| {
+                waiting[group[0]].batch_max == message.batch_max
+                    && group.len() < room(message)
+                    && shape.fits(group.iter().map(|&n| &waiting[n]), message)
+            };
             match groups.iter().position(fits) {
                 Some(group) => groups[group].push(n),
                 None if is_due && !groups.is_empty() => {}
                 None => groups.push(vec![n]),
             }
         }
-        let full = groups.iter().position(|group| size >= self.size && group.len() == size);
-        let chosen = if is_due { Some(0) } else { full };
+        let is_full = |group: &Vec<usize>| size >= self.size && group.len() == room(&waiting[group[0]]);
+        let chosen = if is_due { Some(0) } else { groups.iter().position(is_full) };
         chosen.map(|chosen| groups.swap_remove(chosen)).unwrap_or_default()
     }
 

@@ -86,6 +86,10 @@ pub struct Message {
     /// How often a batch of it ended in an error answer of the provider, which counts against it.
     #[serde(default)]
     pub errors: u32,
+    /// A provider refused a batch with it: its next one holds no more than this, so that the one that is refused
+    /// stands alone in the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_max: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// The provider reported a message that the record says was not sent.
@@ -115,6 +119,7 @@ impl Message {
             provider: None,
             tries: 0,
             errors: 0,
+            batch_max: None,
             reason: None,
             contradicted: false,
             updated_at: now,

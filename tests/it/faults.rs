@@ -114,6 +114,18 @@ async fn a_refused_batch_goes_out_in_halves() {
     assert_eq!(audit.delivered(), 4);
 }
 
+/// Where no slot is near enough to wait for, every part of a refused batch is carried by another dispatcher.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_batch_goes_out_in_parts_also_at_a_slow_provider() {
+    let scene = scene(Settings { batch_size: 2, rate_per_s: 0.09, ..Settings::default() }).await;
+    scene.fastsmsing.misbehave(Mishap::RefuseBatch);
+    post(&scene, 0, 2, 1).await;
+    scene.drain().await.unwrap();
+    assert_eq!(scene.fastsmsing.sizes(), [1, 1]);
+    let audit = scene.finish().await.unwrap();
+    assert_eq!(audit.delivered(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_token_keeps_the_messages() {
     let scene = scene(Settings { batch_size: 3, ..Settings::default() }).await;

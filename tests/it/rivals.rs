@@ -183,6 +183,15 @@ async fn a_wrong_token_opens_the_breaker_at_once() {
 async fn callers_are_turned_away_when_the_backlog_is_too_old() {
     let settings = Settings { fastsmsing: out_of_order(), backlog_age_max_s: 3, batch_size: 5, ..Settings::default() };
     let scene = scene(settings).await;
+    // Traffic of before, which a look at the record must not take for all there is.
+    for n in 0..4 {
+        let bulk: Vec<_> = (n * 500..(n + 1) * 500).map(message).collect();
+        scene.shop().post_bulk(&bulk, None).await.unwrap();
+    }
+    scene.drain().await.unwrap();
+    for _ in 0..100 {
+        scene.fastsmsing.misbehave(Mishap::ServerError);
+    }
     let mut taken = BTreeSet::new();
     let refused = loop {
         let response = scene.shop().post(&message(taken.len())).await.unwrap();
@@ -201,5 +210,36 @@ async fn callers_are_turned_away_when_the_backlog_is_too_old() {
     scene.fastsmsing.behave();
     scene.shop().send(&message(0)).await.unwrap();
     let audit = scene.finish().await.unwrap();
-    assert_eq!(audit.delivered(), taken.len() + 1);
+    assert_eq!(audit.delivered(), 2_000 + taken.len() + 1);
+}
+
+/// A provider that takes no messages of ours, and another one: what it refuses, one by one, ends its share.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_refuses_everything_is_left_alone() {
+    let fastsmsing = fastsmsing::Options { mix: vec![(1.0, Mishap::RefuseBatch)], ..Default::default() };
+    let mut settings = rivals(&[1], Settings { fastsmsing, open_s: 30, ..Settings::default() });
+    settings.batch_size = 1;
+    settings.others[0].batch_size = 1;
+    let scene = scene(settings).await;
+    post(&scene, 0, 40, 4).await;
+    scene.drain().await.unwrap();
+    let refused = scene.fastsmsing.seen().len();
+    assert!((5..=12).contains(&refused), "{refused}");
+    let audit = scene.finish().await.unwrap();
+    assert_eq!(audit.delivered() + refused, 40);
+}
+
+/// Whoever has another weight now, or was away, is not given a thousand batches in a row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_is_far_behind_is_not_flooded() {
+    let scene = scene(rivals(&[1], Settings::default())).await;
+    let standing = |name: &str, assigned: u64| json!({"TableName": "Providers", "Item": {"name": {"S": name}, "version": {"N": "1"}, "assigned": {"N": assigned.to_string()}}});
+    for (name, assigned) in [("fastsmsing", 100_000), ("rival1", 7)] {
+        scene.stack.dynamo.database.put_item(serde_json::from_value(standing(name, assigned)).unwrap()).unwrap();
+    }
+    post(&scene, 0, 100, 8).await;
+    scene.drain().await.unwrap();
+    let counts = billed(&scene);
+    assert!(apart(&counts) <= 3, "{counts:?}");
+    scene.finish().await.unwrap();
 }

@@ -71,6 +71,10 @@ impl App {
             let begun = from;
             match self.courier.round(&mut from, turn).await? {
                 Round::Carried => unsent = 0,
+                Round::Refused => {
+                    unsent = 0;
+                    from = begun;
+                }
                 Round::Unsent if unsent < UNSENT_MAX => {
                     unsent += 1;
                     from = begun;

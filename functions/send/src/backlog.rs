@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use shared::clock;
 use shared::config::{Refused, Source};
 use shared::http::Problem;
+use shared::id::MessageId;
 use shared::record::messages::Messages;
 use shared::record::providers::Providers;
 use shared::record::range::{Filter, Order, Step, bounds};
@@ -16,10 +17,10 @@ use tracing::warn;
 
 /// A process asks again after so long: outages are not that short.
 const LOOK_S: i64 = 5;
-/// Before the first breaker opened, a message may have waited its window and a few attempts.
-const BEFORE_S: i64 = 120;
-/// One page of each shard of two days: the oldest waiting message is on it, or nothing has waited for long.
-const PAGE_SIZE: usize = 8;
+/// When the first provider went away, a message may have waited for so long beyond its window.
+const BEFORE_S: i64 = 30;
+/// One look reads at most some ten thousand messages, most of them sent before the outage; the next one goes on there.
+const PAGE_SIZE: usize = 256;
 const PAGES_MAX: usize = 64;
 
 pub(crate) struct Backlog {
@@ -29,8 +30,17 @@ pub(crate) struct Backlog {
     window: SignedDuration,
     /// A message that has waited longer than this, with no way out, is too much.
     age_max: SignedDuration,
-    /// When was asked, and what was found.
-    known: Mutex<Option<(Timestamp, bool)>>,
+    known: Mutex<Option<Look>>,
+}
+
+/// What was found when the record was looked at.
+#[derive(Clone, Copy)]
+struct Look {
+    at: Timestamp,
+    /// Nothing waits that is older than this, while no provider can be reached.
+    oldest: Option<MessageId>,
+    /// The message of that id waits indeed; otherwise the look ended there.
+    waits: bool,
 }
 
 impl Backlog {
@@ -49,29 +59,44 @@ impl Backlog {
     pub(crate) async fn admit(&self) -> Result<(), Problem> {
         let now = clock::now();
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let too_old = match known {
-            Some((at, found)) if now.duration_since(at).abs() < SignedDuration::from_secs(LOOK_S) => found,
-            _ => {
-                let found = self.is_too_old(now).await.unwrap_or_else(|error| {
+        let fresh = known.filter(|look| now.duration_since(look.at).abs() < SignedDuration::from_secs(LOOK_S));
+        let look = match fresh {
+            Some(look) => look,
+            None => {
+                let nothing = Look { at: now, oldest: None, waits: false };
+                let look = self.look(known.and_then(|look| look.oldest), now).await.unwrap_or_else(|error| {
                     warn!(%error, "whether there is a backlog is not known");
-                    false
+                    nothing
                 });
-                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, found));
-                found
+                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(look);
+                look
             }
         };
-        if too_old { Err(Problem::Backlog) } else { Ok(()) }
+        let since = look.oldest.filter(|_| look.waits).map(|oldest| oldest.created_at());
+        match since {
+            Some(since) if now.duration_since(since) > self.age_max => Err(Problem::Backlog),
+            _ => Ok(()),
+        }
     }
 
-    async fn is_too_old(&self, now: Timestamp) -> Result<bool, RecordError> {
+    /// Looks for the oldest message that waits, from `place` on if an earlier look came that far.
+    async fn look(&self, place: Option<MessageId>, now: Timestamp) -> Result<Look, RecordError> {
         let names: Vec<_> = self.names.iter().map(String::as_str).collect();
         let standings = self.providers.standings(&names).await?;
         // Since when the first of them is away, if all are.
         let away: Option<Vec<_>> = standings.into_iter().map(|standing| standing.open_since).collect();
-        let Some(since) = away.and_then(|away| away.into_iter().min()) else { return Ok(false) };
-        let (from, to) = bounds(since - self.window - SignedDuration::from_secs(BEFORE_S), now - self.age_max);
+        let Some(since) = away.and_then(|away| away.into_iter().min()) else {
+            return Ok(Look { at: now, oldest: None, waits: false });
+        };
+        let (from, to) = bounds(since - self.window - SignedDuration::from_secs(BEFORE_S), now);
         let filter = Filter::default().one_of("state", state_values(&[State::Accepted])?);
+        let from = place.map_or(from, |place| place.max(from));
         let mut waiting = self.messages.range(Order::OldestFirst, from, to, filter, PAGE_SIZE, PAGES_MAX);
-        Ok(matches!(waiting.next().await?, Step::Message(_)))
+        let (oldest, waits) = match waiting.next().await? {
+            Step::Message(message) => (Some(message.id), true),
+            Step::Paused(place) => (Some(place), false),
+            Step::End => (None, false),
+        };
+        Ok(Look { at: now, oldest, waits })
     }
 }

@@ -52,7 +52,7 @@ impl Courier {
             let sent = to.send(batch.id, members).await;
             answer = sent.answer().clone();
             ambiguous |= matches!(sent, Sent::Unknown { .. });
-            let works = self.learn(to, &sent).await;
+            let works = self.learn(to, members.len(), &sent).await;
             let next = match self.judge(to, batch, &sent, attempts, works).await {
                 Next::Again => self.register(to, batch, attempts, turn).await,
                 end => end,

@@ -32,6 +32,14 @@ pub(super) struct Claimed {
     pub(super) doubtful: Vec<MessageId>,
 }
 
+/// What there was to claim.
+pub(super) enum Claim {
+    Batch(Claimed),
+    /// Not these, but others may wait behind them.
+    Passed,
+    Nothing,
+}
+
 /// What was read of the messages that wait, oldest first, and the rest that was not.
 pub(super) struct Waiting {
     read: Vec<Message>,
@@ -39,27 +47,80 @@ pub(super) struct Waiting {
 }
 
 impl Courier {
-    /// Reads what waits from `from` on, as much as the largest batch may need. What waits for a number that became
-    /// inactive in the meantime is not sent any more.
+    /// Reads what waits from `from` on, as much as a batch may need.
     pub(super) async fn waiting(&self, from: MessageId) -> Result<Waiting, RecordError> {
         let ahead = clock::now() + clock::SKEW_MAX;
         let (_, to) = bounds(ahead, ahead);
         let filter = Filter::default().one_of("state", state_values(&[State::Accepted])?);
         let mut rest = self.messages.range(Order::OldestFirst, from, to, filter, PAGE_SIZE, PAGES_MAX);
-        let any = self.connections.iter().all(|one| one.provider.shape() == Shape::Any);
-        let count = if any { self.plan.size } else { self.plan.size.max(MATCHES_MAX) };
-        let mut read = Vec::new();
-        // Every message that falls out makes room for another.
-        loop {
-            let more = take(&mut rest, count - read.len()).await?;
-            if more.is_empty() {
-                return Ok(Waiting { read, rest });
-            }
-            read.extend(self.active(more).await?);
-        }
+        let matches = self.connections.iter().any(|one| one.provider.shape() == Shape::SameText);
+        let read = take(&mut rest, if matches { self.plan.size.max(MATCHES_MAX) } else { self.plan.size }).await?;
+        Ok(Waiting { read, rest })
     }
 
-    /// The messages to numbers that are in use. The others end as NOT_SENT: that costs nothing, a request would.
+    /// The providers for which there is a batch now.
+    pub(super) fn able(&self, waiting: &Waiting) -> Vec<&Connection> {
+        let now = clock::now();
+        self.connections.iter().filter(|to| !self.load(to, &waiting.read, now).is_empty()).collect()
+    }
+
+    /// Others may claim the same messages now, and halve what would have been one batch.
+    pub(super) fn is_contested(&self, waiting: &Waiting, able: &[&Connection]) -> bool {
+        waiting.read.len() < self.plan.size && able.iter().any(|to| to.provider.shape() != Shape::Single)
+    }
+
+    /// Claims the next batch of what waits, if there is one to send now. Moves `from` to the first message that was
+    /// left waiting.
+    pub(super) async fn claim_waiting(
+        &self,
+        to: &Connection,
+        waiting: Waiting,
+        from: &mut MessageId,
+        turn: &Turn,
+    ) -> Result<Claim, RecordError> {
+        let Waiting { read, mut rest } = waiting;
+        let chosen: BTreeSet<_> = self.load(to, &read, clock::now()).into_iter().collect();
+        let Some(last) = read.last().map(|message| message.id).filter(|_| !chosen.is_empty()) else {
+            return Ok(Claim::Nothing);
+        };
+        let (load, left): (Vec<_>, Vec<_>) = read.into_iter().enumerate().partition(|(n, _)| chosen.contains(n));
+        *from = left.first().map_or(last, |(_, message)| message.id);
+        let load = self.active(load.into_iter().map(|(_, message)| message).collect()).await?;
+        if self.load(to, &load, clock::now()).is_empty() {
+            return Ok(Claim::Passed);
+        }
+
+        let apart = load[0].batch_max;
+        let mut claimed = self.claim(to, load).await;
+        // Another courier got some of them first: what waits behind them fills the batch up.
+        while *from == last
+            && apart.is_none()
+            && to.provider.shape() == Shape::Any
+            && claimed.members.len() < to.provider.batch_size
+        {
+            // A read that fails now costs fullness only; what is claimed has to be carried or given back.
+            let mut more = take(&mut rest, to.provider.batch_size - claimed.members.len()).await.unwrap_or_default();
+            let stop = more.iter().position(|message| message.batch_max.is_some());
+            let Some(next) = more.get(stop.unwrap_or(more.len().saturating_sub(1))) else { break };
+            *from = next.id;
+            more.truncate(stop.unwrap_or(more.len()));
+            let Ok(more) = self.active(more).await else { break };
+            self.claim_more(to, &mut claimed, more).await;
+            if stop.is_some() {
+                break;
+            }
+        }
+        if !self.load(to, &claimed.members, clock::now()).is_empty() {
+            return Ok(Claim::Batch(claimed));
+        }
+        if !claimed.members.is_empty() || !claimed.doubtful.is_empty() {
+            self.abandon(&self.intent(to, &claimed, turn), &claimed.doubtful).await;
+        }
+        Ok(if left.is_empty() { Claim::Nothing } else { Claim::Passed })
+    }
+
+    /// The messages to numbers that are in use. What waits for a number that became inactive in the meantime ends as
+    /// NOT_SENT: that costs nothing, a request would.
     async fn active(&self, messages: Vec<Message>) -> Result<Vec<Message>, RecordError> {
         let recipients: Vec<_> = messages.iter().map(|message| &message.recipient).collect();
         let inactive = self.numbers.inactive(&recipients).await?;
@@ -76,47 +137,6 @@ impl Courier {
             warn!(failed, "messages to inactive numbers still wait");
         }
         Ok(active)
-    }
-
-    /// The providers for which there is a batch now.
-    pub(super) fn able(&self, waiting: &Waiting) -> Vec<&Connection> {
-        let now = clock::now();
-        self.connections.iter().filter(|to| !self.load(to, &waiting.read, now).is_empty()).collect()
-    }
-
-    /// Claims the next batch of what waits, if there is one to send now. Moves `from` to the first message that was
-    /// left waiting.
-    pub(super) async fn claim_waiting(
-        &self,
-        to: &Connection,
-        waiting: Waiting,
-        from: &mut MessageId,
-        turn: &Turn,
-    ) -> Result<Option<Claimed>, RecordError> {
-        let Waiting { read, mut rest } = waiting;
-        let chosen: BTreeSet<_> = self.load(to, &read, clock::now()).into_iter().collect();
-        let Some(last) = read.last().map(|message| message.id).filter(|_| !chosen.is_empty()) else { return Ok(None) };
-        let (load, left): (Vec<_>, Vec<_>) = read.into_iter().enumerate().partition(|(n, _)| chosen.contains(n));
-        let mut left = left.into_iter().map(|(_, message)| message.id);
-        *from = left.next().unwrap_or(last);
-
-        let mut claimed = self.claim(to, load.into_iter().map(|(_, message)| message).collect()).await;
-        // Another courier got some of them first: what waits behind them fills the batch up.
-        while *from == last && to.provider.shape() == Shape::Any && claimed.members.len() < to.provider.batch_size {
-            // A read that fails now costs fullness only; what is claimed has to be carried or given back.
-            let more = take(&mut rest, to.provider.batch_size - claimed.members.len()).await.unwrap_or_default();
-            let Some(last) = more.last() else { break };
-            *from = last.id;
-            let Ok(more) = self.active(more).await else { break };
-            self.claim_more(to, &mut claimed, more).await;
-        }
-        if !self.load(to, &claimed.members, clock::now()).is_empty() {
-            return Ok(Some(claimed));
-        }
-        if !claimed.members.is_empty() || !claimed.doubtful.is_empty() {
-            self.abandon(&self.intent(to, &claimed, turn), &claimed.doubtful).await;
-        }
-        Ok(None)
     }
 
     /// Claims messages for a new batch.

@@ -18,16 +18,14 @@ use crate::batch::{Batch, BatchState, Plan};
 use crate::clock;
 use crate::crash;
 use crate::id::{BatchId, MessageId};
-use crate::message::Message;
 use crate::provider::Connection;
 use crate::record::RecordError;
 use crate::record::batches::{Batches, Intent};
 use crate::record::messages::Messages;
 use crate::record::numbers::Numbers;
 use crate::record::providers::Providers;
-use crate::standing::Errand;
 use attempts::Fate;
-use claim::Claimed;
+use claim::{Claim, Claimed};
 use report::report;
 use turns::{Grant, Taken};
 
@@ -73,6 +71,8 @@ impl Turn {
 pub enum Round {
     /// A batch was carried: there may be more.
     Carried,
+    /// The provider refused a batch: its members wait again, to go out in smaller ones.
+    Refused,
     /// The provider took nothing, for now: another request at once would end the same.
     Unsent,
     /// Nothing waits that may go now.
@@ -90,14 +90,12 @@ impl Courier {
             return Ok(Round::OutOfTime);
         }
         let mut waiting = self.waiting(*from).await?;
-        if self.able(&waiting).is_empty() {
-            return Ok(Round::Idle);
-        }
+        let mut able = self.able(&waiting);
         // Two who claim at the same time halve what would have filled one batch, so they claim one after the other.
-        if self.await_turn_to_claim().await {
+        if self.is_contested(&waiting, &able) && self.await_turn_to_claim().await {
             waiting = self.waiting(*from).await?;
+            able = self.able(&waiting);
         }
-        let able = self.able(&waiting);
         if able.is_empty() {
             return Ok(Round::Idle);
         }
@@ -112,45 +110,20 @@ impl Courier {
             waiting = self.waiting(*from).await?;
         }
         match self.claim_waiting(grant.to, waiting, from, turn).await? {
-            Some(claimed) => self.carry(grant, claimed, turn).await,
-            None => {
+            Claim::Batch(claimed) => self.carry(&grant, claimed, turn).await,
+            Claim::Passed => {
+                self.give_back(&grant).await;
+                Ok(Round::Carried)
+            }
+            Claim::Nothing => {
                 self.give_back(&grant).await;
                 Ok(Round::Idle)
             }
         }
     }
 
-    /// Carries a claimed batch, and where the provider refuses it as a whole its halves, until the message
-    /// that it can't take stands alone.
-    async fn carry(&self, grant: Grant<'_>, claimed: Claimed, turn: &Turn) -> Result<Round, RecordError> {
-        let to = grant.to;
-        let (mut round, mut refused) = self.carry_one(&grant, claimed, turn).await?;
-        while let Some(part) = refused.pop() {
-            if !self.has_time(turn) {
-                return Ok(Round::OutOfTime);
-            }
-            let slot = match self.slot(to, Errand::Batch).await? {
-                Taken::Slot(slot) => slot,
-                Taken::NotBefore(moment) => return Ok(Round::NoSlot(moment)),
-            };
-            let claimed = self.claim(to, part).await;
-            if !claimed.members.is_empty() {
-                let grant = Grant { to, slot, probe: false };
-                let (carried, parts) = self.carry_one(&grant, claimed, turn).await?;
-                round = carried;
-                refused.extend(parts);
-            }
-        }
-        Ok(round)
-    }
-
-    /// Carries one batch; returns the parts that it is to be carried in instead, if any.
-    async fn carry_one(
-        &self,
-        grant: &Grant<'_>,
-        claimed: Claimed,
-        turn: &Turn,
-    ) -> Result<(Round, Vec<Vec<Message>>), RecordError> {
+    /// Carries a claimed batch.
+    async fn carry(&self, grant: &Grant<'_>, claimed: Claimed, turn: &Turn) -> Result<Round, RecordError> {
         let batch = self.intent(grant.to, &claimed, turn);
         let Claimed { members, doubtful, .. } = claimed;
         match self.batches.start(&batch).await {
@@ -158,10 +131,10 @@ impl Courier {
             // We were taken for dead, and the batch was buried: it is as if nothing had been claimed.
             Ok(Intent::Lost(Some(BatchState::Tomb))) => {
                 self.release(&batch, &batch.members).await;
-                return Ok((Round::Carried, Vec::new()));
+                return Ok(Round::Carried);
             }
             // Whoever found our intent first decides what becomes of it.
-            Ok(Intent::Lost(_)) => return Ok((Round::Carried, Vec::new())),
+            Ok(Intent::Lost(_)) => return Ok(Round::Carried),
             Err(error) => {
                 self.abandon(&batch, &doubtful).await;
                 return Err(error);
@@ -174,12 +147,13 @@ impl Courier {
         let tried = self.attempt(grant, &batch, &members, turn).await;
         report(&batch, &members, &tried, begun);
         let settled = self.settle(&batch, &tried).await?;
-        let Some(settled) = settled else { return Ok((Round::Unsent, Vec::new())) };
+        let Some(settled) = settled else { return Ok(Round::Unsent) };
         self.tell(&settled, &members, tried.fate).await;
         Ok(match settled.state {
-            BatchState::Confirmed | BatchState::Unknown => (Round::Carried, Vec::new()),
-            BatchState::Rejected if tried.fate == Fate::Split => (Round::Carried, halves(members)),
-            BatchState::Rejected | BatchState::Started | BatchState::Tomb => (Round::Unsent, Vec::new()),
+            BatchState::Confirmed | BatchState::Unknown => Round::Carried,
+            // Its members go out in smaller batches now.
+            BatchState::Rejected if tried.fate == Fate::Split => Round::Refused,
+            BatchState::Rejected | BatchState::Started | BatchState::Tomb => Round::Unsent,
         })
     }
 
@@ -219,15 +193,6 @@ impl Courier {
         let needed = SignedDuration::from_millis(timeout_ms.saturating_add(RECORD_MS));
         turn.deadline.duration_since(clock::now()) > needed
     }
-}
-
-/// Two halves of several messages, and no part of one.
-fn halves(mut members: Vec<Message>) -> Vec<Vec<Message>> {
-    if members.len() < 2 {
-        return Vec::new();
-    }
-    let second = members.split_off(members.len() / 2);
-    vec![second, members]
 }
 
 /// Sleeps; not at all when the time has passed.

@@ -29,7 +29,7 @@ impl Courier {
             return Ok(mine);
         };
         let sent = to.send(mine.id, &members).await;
-        self.learn(to, &sent).await;
+        self.learn(to, members.len(), &sent).await;
         let outcome = match &sent {
             Sent::Confirmed { request_id, refused, .. } => {
                 Outcome::Confirmed { request_id: Some(request_id.clone()), refused: refused.clone() }

@@ -47,7 +47,7 @@ impl Courier {
             Fate::Keep => Ok(Move::release(message.id, batch.id, now)),
             Fate::Try if message.errors + 1 < ERRORS_MAX => Ok(Move::release_after_error(message, batch.id, now)),
             Fate::Try => Move::refuse(message.id, batch.id, Reason::ProviderError, now),
-            Fate::Split if members.len() > 1 => Ok(Move::release(message.id, batch.id, now)),
+            Fate::Split if members.len() > 1 => Ok(Move::release_apart(message.id, batch.id, members.len() / 2, now)),
             Fate::Split => Move::refuse(message.id, batch.id, Reason::Rejected, now),
         };
         let moves: Result<Vec<_>, _> = match batch.state {

@@ -10,7 +10,7 @@ use crate::pace::Slot;
 use crate::provider::{Connection, Sent};
 use crate::record::RecordError;
 use crate::record::providers::Written;
-use crate::standing::{Errand, Share, Standing, level, order};
+use crate::standing::{Errand, Share, Standing, levelled, order};
 
 /// The item of those who claim. No provider can have this name.
 const CLAIMING: &str = "#claiming";
@@ -62,8 +62,9 @@ impl Courier {
             let standings = self.standings().await?;
             let now = clock::now();
             let (mut soonest, mut raced) = (None, false);
-            for n in order(&self.shares(&standings)) {
-                let (to, seen) = (&self.connections[n], self.begin(&standings, n));
+            let shares = self.shares(&standings);
+            for n in order(&shares) {
+                let (to, seen) = (&self.connections[n], standings[n].with_assigned(shares[n].assigned));
                 if !able.iter().any(|able| able.provider.name == to.provider.name) {
                     continue;
                 }
@@ -147,19 +148,23 @@ impl Courier {
         self.change(grant.to, unused).await;
     }
 
-    /// What an answer says about the provider, not about the batch. Returns whether it may be asked again soon.
-    pub(super) async fn learn(&self, to: &Connection, sent: &Sent) -> bool {
+    /// What an answer to so many messages says about the provider, not about the batch. Returns whether it may be asked
+    /// again soon.
+    pub(super) async fn learn(&self, to: &Connection, messages: usize, sent: &Sent) -> bool {
         let (terms, now) = (to.provider.terms(), clock::now());
         match sent {
-            Sent::Confirmed { .. } | Sent::Refused { .. } => {
+            Sent::Confirmed { .. } => {
                 self.mend(to).await;
                 true
             }
+            // Of several, one may be to blame.
+            Sent::Refused { .. } if messages > 1 => true,
             Sent::NotSent { pause: Some(pause), .. } => {
-                self.change(to, |standing| standing.pause(now + *pause)).await;
+                self.change(to, |standing| standing.pause(now + *pause, now)).await;
                 true
             }
-            Sent::NotSent { pause: None, .. } | Sent::Unknown { .. } => {
+            // A provider that refuses one message after the other, and takes none, has a problem of its own.
+            Sent::Refused { .. } | Sent::NotSent { pause: None, .. } | Sent::Unknown { .. } => {
                 self.change(to, |standing| standing.fail(terms, now)).await.is_none_or(|after| !after.is_open(now))
             }
             Sent::Misconfigured { answer } => {
@@ -174,14 +179,9 @@ impl Courier {
         }
     }
 
-    /// The provider works: its breaker closes, and if it was away it begins where the others are.
+    /// The provider works: its breaker closes.
     async fn mend(&self, to: &Connection) {
-        let Ok(standings) = self.standings().await else { return };
-        let Some(own) = self.connections.iter().position(|one| one.provider.name == to.provider.name) else { return };
-        if standings[own].is_troubled() {
-            let level = self.level(&standings, own);
-            self.change(to, |standing| standing.succeed(level)).await;
-        }
+        self.change(to, |standing| if standing.is_troubled() { standing.succeed() } else { standing.clone() }).await;
     }
 
     /// Changes the provider's standing, and returns it; what can't be written now costs pace or share, never a message.
@@ -198,26 +198,13 @@ impl Courier {
     }
 
     fn shares(&self, standings: &[Standing]) -> Vec<Share> {
-        let begun = (0..standings.len()).map(|n| self.begin(standings, n).assigned);
-        begun.zip(&self.connections).map(|(assigned, one)| Share { assigned, weight: one.provider.weight }).collect()
-    }
-
-    /// The standing of one provider; one that is new begins one round behind the others, so that it is the next.
-    fn begin(&self, standings: &[Standing], n: usize) -> Standing {
-        let seen = standings[n].clone();
-        let level = self.level(standings, n);
-        if seen.version > 0 {
-            seen
-        } else {
-            Standing { assigned: level.saturating_sub(u64::from(self.connections[n].provider.weight)), ..seen }
-        }
-    }
-
-    fn level(&self, standings: &[Standing], own: usize) -> u64 {
-        let others = standings.iter().zip(&self.connections).enumerate();
-        let others = others.filter(|(n, (standing, _))| *n != own && standing.version > 0);
-        let others =
-            others.map(|(_, (standing, one))| Share { assigned: standing.assigned, weight: one.provider.weight });
-        level(others, self.connections[own].provider.weight)
+        let share = |(standing, one): (&Standing, &Connection)| Share {
+            assigned: standing.assigned,
+            weight: one.provider.weight,
+        };
+        let mut shares: Vec<_> = standings.iter().zip(&self.connections).map(share).collect();
+        let levelled = levelled(&shares);
+        shares.iter_mut().zip(levelled).for_each(|(share, assigned)| share.assigned = assigned);
+        shares
     }
 }

@@ -98,6 +98,13 @@ impl Contract for Callback {
     }
 
     fn failure(status: StatusCode, _: &[u8]) -> Option<Failure> {
-        (status == StatusCode::INTERNAL_SERVER_ERROR).then(|| Failure::named("error"))
+        // Its contract knows no error document: these codes are its word alone.
+        const ERRORS: [StatusCode; 4] = [
+            StatusCode::BAD_REQUEST,
+            StatusCode::PAYLOAD_TOO_LARGE,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            StatusCode::INTERNAL_SERVER_ERROR,
+        ];
+        ERRORS.contains(&status).then(|| Failure::named("error"))
     }
 }

@@ -148,7 +148,10 @@ async fn classify<C: Contract>(response: Response) -> Sent {
         _ if status.is_client_error() && failure.as_ref().is_some_and(|failure| failure.of_account) => {
             Sent::Misconfigured { answer }
         }
-        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
+        // Without the provider's error document it may be anybody's: something in front of it, a wrong address.
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY
+            if failure.is_some() =>
+        {
             Sent::Refused { answer }
         }
         StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT => Sent::Unknown { answer },
@@ -227,6 +230,8 @@ mod tests {
         assert_eq!(kind::<FastSmsing>(500, None, "<h1>500</h1>").await.0, "unknown");
         assert_eq!(kind::<MessageBird>(500, None, "<h1>500</h1>").await.0, "unknown");
         assert_eq!(kind::<Callback>(501, None, "").await.0, "unknown");
+        assert_eq!(kind::<FastSmsing>(400, None, "<h1>400</h1>").await.0, "misconfigured");
+        assert_eq!(kind::<MessageBird>(422, None, "<h1>422</h1>").await.0, "misconfigured");
     }
 
     #[tokio::test]
@@ -247,6 +252,6 @@ mod tests {
         assert_eq!(kind::<MessageBird>(422, None, NO_BALANCE).await, ("misconfigured", "code 25".to_owned()));
         assert_eq!(kind::<MessageBird>(422, None, MESSAGEBIRD_ERROR).await, ("refused", "code 9".to_owned()));
         assert_eq!(kind::<FastSmsing>(400, None, FASTSMSING_ERROR).await, ("refused", "busy".to_owned()));
-        assert_eq!(kind::<Callback>(400, None, "not 31633450007").await, ("refused", "no error document".to_owned()));
+        assert_eq!(kind::<Callback>(400, None, "not 31633450007").await, ("refused", "error".to_owned()));
     }
 }

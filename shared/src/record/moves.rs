@@ -94,6 +94,13 @@ impl Move {
         release
     }
 
+    /// W6: refused together with others; it goes out in a batch of at most `batch_max`.
+    pub fn release_apart(id: MessageId, batch: BatchId, batch_max: usize, now: Timestamp) -> Self {
+        let mut release = Self::release(id, batch, now);
+        release.set.push(("batch_max", AttributeValue::N(batch_max.to_string())));
+        release
+    }
+
     /// An operator's word that the batch was not sent: it goes out with another batch.
     pub fn requeue(id: MessageId, batch: BatchId, now: Timestamp) -> Self {
         let mut requeue = Self::release(id, batch, now);

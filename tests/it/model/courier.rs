@@ -19,10 +19,6 @@ pub(super) struct Errand {
     pub(super) members: Set,
     /// Perhaps claimed: the record did not say.
     doubtful: Set,
-    /// Messages of a refused batch, each of them yet to be carried alone: halves of two.
-    parts: Set,
-    /// The batch that holds them until then.
-    pub(super) parts_of: Option<BatchNo>,
     /// An attempt went unanswered.
     ambiguous: bool,
     pub(super) step: Step,
@@ -64,7 +60,7 @@ impl Protocol {
             bells.iter().for_each(|message| world.bells[usize::from(message)] -= 1);
         }
         if bells.meets(world.waiting()) {
-            self.begin(world, courier, bells, world.waiting());
+            self.begin(world, courier, bells, world.load());
         } else {
             give_back(world, bells);
         }
@@ -77,27 +73,16 @@ impl Protocol {
             return;
         };
         let (none, step) = (Set::EMPTY, Step::Claim { todo });
-        world.couriers[usize::from(courier)] = Some(Errand {
-            batch,
-            bells,
-            members: none,
-            doubtful: none,
-            parts: none,
-            parts_of: None,
-            ambiguous: false,
-            step,
-        });
+        world.couriers[usize::from(courier)] =
+            Some(Errand { batch, bells, members: none, doubtful: none, ambiguous: false, step });
     }
 
     /// The write of a courier's step, as the record sees it.
     pub(super) fn courier_writes(&self, world: &mut World, errand: &Errand) -> Reply {
-        let &Errand { batch, members, parts_of, step, .. } = errand;
+        let &Errand { batch, members, step, .. } = errand;
         let late = self.is(Mutant::IntentAfterRequest);
         match (step, errand.todo().first()) {
-            (Step::Claim { .. }, Some(first)) => match parts_of {
-                Some(from) => self.hand_over(world, first, from, batch),
-                None => self.claim(world, first, batch),
-            },
+            (Step::Claim { .. }, Some(first)) => self.claim(world, first, batch),
             (Step::Intend, _) if late => Reply::Done,
             (Step::Intend, _) => self.start(world, batch, members),
             (Step::Free { .. } | Step::GiveBack { .. }, Some(first)) => {
@@ -140,7 +125,7 @@ impl Protocol {
             // Somebody took the batch over, the key is too old, or the record is gone: what is known is all.
             (Step::Register { attempt }, _) => Some(self.unsent(&errand, attempt, Fate::Keep)),
             (Step::Record { outcome, fate }, Some(Reply::Stands(Some(standing)))) => {
-                recounted(world, &errand, outcome, fate).or_else(|| self.telling(&mut errand, standing, fate))
+                recounted(world, &errand, outcome, fate).or_else(|| self.telling(&errand, standing, fate))
             }
             // The record is gone, and what it says stays behind.
             (Step::Record { .. }, _) => return self.courier_stops(world, courier),
@@ -167,10 +152,7 @@ impl Protocol {
                 let buried = found == Some(Standing::Buried) || self.is(Mutant::LostIntentReleases);
                 buried.then_some(Step::GiveBack { todo: members })
             }
-            (Step::Intend, _) => {
-                errand.parts = Set::EMPTY;
-                Some(Step::Bury)
-            }
+            (Step::Intend, _) => Some(Step::Bury),
             (Step::Bury, Some(Reply::Done)) => Some(Step::GiveBack { todo: held }),
             (Step::Bury, _) if careless => Some(Step::GiveBack { todo: held }),
             (Step::Bury, Some(_)) => Some(Step::Reject),
@@ -197,8 +179,7 @@ impl Protocol {
             Answer::Error => self.unsent(&errand, attempt, Fate::Try),
             Answer::Busy => self.unsent(&errand, attempt, Fate::Keep),
             Answer::Refused if self.is(Mutant::SplitBeforeReject) && errand.members.count() > 1 => {
-                self.telling(&mut errand, Standing::Rejected, Fate::Split);
-                return self.finish(world, courier, errand);
+                Step::Tell { standing: Standing::Rejected, fate: Fate::Split, todo: errand.members }
             }
             Answer::Refused => self.unsent(&errand, attempt, Fate::Split),
         };
@@ -219,35 +200,15 @@ impl Protocol {
         Step::Record { outcome, fate }
     }
 
-    /// The members are told, but for those of a refused batch of two, which are carried again, each alone.
-    fn telling(&self, errand: &mut Errand, standing: Standing, fate: Fate) -> Option<Step> {
-        let todo = errand.members;
-        if standing == Standing::Started {
-            return None;
-        }
-        if standing == Standing::Rejected && fate == Fate::Split && todo.count() > 1 {
-            errand.parts = todo;
-            if !self.is(Mutant::HalvesGatheredAgain) {
-                errand.parts_of = Some(errand.batch);
-                return None;
-            }
-        }
-        Some(Step::Tell { standing, fate, todo })
+    /// The members are told, unless somebody else acts on the batch and will.
+    fn telling(&self, errand: &Errand, standing: Standing, fate: Fate) -> Option<Step> {
+        (standing != Standing::Started).then_some(Step::Tell { standing, fate, todo: errand.members })
     }
 
-    /// The batch is done with: on to the next part of a refused one, or back to sleep.
+    /// The batch is done with: back to sleep.
     fn finish(&self, world: &mut World, courier: u8, errand: Errand) {
-        let Errand { bells, parts, parts_of, .. } = errand;
         world.couriers[usize::from(courier)] = None;
-        match parts.first() {
-            Some(part) => {
-                self.begin(world, courier, bells, Set::of(part));
-                if let Some(begun) = &mut world.couriers[usize::from(courier)] {
-                    (begun.parts, begun.parts_of) = (parts.rest().unwrap_or_default(), parts_of);
-                }
-            }
-            None => give_back(world, bells),
-        }
+        give_back(world, errand.bells);
     }
 }
 

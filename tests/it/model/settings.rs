@@ -102,7 +102,7 @@ pub(super) enum Mutant {
 
     /// The halves of a refused batch go out before it is REJECTED.
     SplitBeforeReject,
-    /// The halves of a refused batch wait in between, where another courier may gather them again.
+    /// The halves of a refused batch may be gathered again.
     HalvesGatheredAgain,
     /// A sweep leaves W7 to the other one, and releases.
     TombLeftToTheOther,

@@ -48,6 +48,8 @@ pub(super) struct Message {
     pub(super) batch: Option<BatchNo>,
     /// Batches of it that ended in an error answer.
     pub(super) errors: u8,
+    /// A provider refused it together with another one: it goes out alone.
+    pub(super) alone: bool,
     /// Recorded, and its bell is not yet sent.
     pub(super) unrung: bool,
     /// Its `valid_until` has passed.
@@ -136,6 +138,16 @@ impl World {
         Set::all().filter(|message| self.message(message).waits())
     }
 
+    /// The messages of the next batch: the oldest that waits, and with it those that may share its request.
+    pub(super) fn load(&self) -> Set {
+        let waiting = self.waiting();
+        let alone = |message: MessageNo| self.message(message).alone;
+        match waiting.first() {
+            Some(oldest) if alone(oldest) => Set::of(oldest),
+            _ => waiting.filter(|message| !alone(message)),
+        }
+    }
+
     /// The messages in this state that name this batch as theirs.
     pub(super) fn held(&self, batch: BatchNo, state: State) -> Set {
         Set::all().filter(|message| self.message(message).is(state) && self.message(message).batch == Some(batch))
@@ -143,7 +155,7 @@ impl World {
 
     /// The courier that claimed for this batch is still at it, or at its parts.
     pub(super) fn is_carried(&self, batch: BatchNo) -> bool {
-        self.couriers.iter().flatten().any(|errand| errand.batch == batch || errand.parts_of == Some(batch))
+        self.couriers.iter().flatten().any(|errand| errand.batch == batch)
     }
 
     /// By its deadline, somebody may be waiting for the provider's answer to a request for this batch.

@@ -94,15 +94,6 @@ impl Protocol {
         self.is(Mutant::NoClaim).into()
     }
 
-    /// W2 for a part of a REJECTED batch: from that batch to its own, and nobody comes between.
-    pub(super) fn hand_over(&self, world: &mut World, message: MessageNo, from: BatchNo, batch: BatchNo) -> Reply {
-        let handed = world.message_mut(message);
-        if handed.is(State::Sending) && handed.batch == Some(from) {
-            handed.batch = Some(batch);
-        }
-        (handed.is(State::Sending) && handed.batch == Some(batch)).into()
-    }
-
     /// W3: the intent, unless the batch is in the record already, but for its own.
     pub(super) fn start(&self, world: &mut World, batch: BatchNo, members: Set) -> Reply {
         let started = world.batch_mut(batch);
@@ -184,6 +175,9 @@ impl Protocol {
         let moved = self.shift(world, message, batch, to);
         if moved && to == State::Accepted && fate == Fate::Try {
             world.message_mut(message).errors += 1;
+        }
+        if moved && to == State::Accepted && fate == Fate::Split {
+            world.message_mut(message).alone = !self.is(Mutant::HalvesGatheredAgain);
         }
     }
 
