@@ -20,16 +20,16 @@ const LIFETIME_MS: i64 = LIFETIME_S as i64 * 1_000;
 /// What an invoice names its requests by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Named {
-    ByBatch,
-    ByRequest,
+    Ours,
+    Theirs,
     /// By our id and the provider's.
-    ByBoth,
+    Both,
     /// By the provider's id, beside another id of the provider's that looks like ours.
-    ByTheirs,
+    Lookalike,
 }
 
 fn named() -> impl Strategy<Value = Named> {
-    select(vec![Named::ByBatch, Named::ByRequest, Named::ByBoth, Named::ByTheirs])
+    select(vec![Named::Ours, Named::Theirs, Named::Both, Named::Lookalike])
 }
 
 /// A batch as it truly was: what the record knows of it, and when it was billed, if it was.
@@ -106,10 +106,10 @@ fn invoice(ledger: &[Made], named: Named) -> Vec<Line> {
     let line = |(n, (made, at)): (usize, (&Made, Timestamp))| Line {
         number: n as u32 + 1,
         key: match named {
-            Named::ByBatch => Key::Batch(made.recorded.id, None),
-            Named::ByRequest => Key::Request(made.request_id.clone()),
-            Named::ByBoth => Key::Batch(made.recorded.id, Some(made.request_id.clone())),
-            Named::ByTheirs => {
+            Named::Ours => Key::Batch(made.recorded.id, None),
+            Named::Theirs => Key::Request(made.request_id.clone()),
+            Named::Both => Key::Batch(made.recorded.id, Some(made.request_id.clone())),
+            Named::Lookalike => {
                 let billed_ms = at.as_millisecond() - FROM_MS;
                 Key::Batch(id(n + 100_000, billed_ms), Some(made.request_id.clone()))
             }
@@ -209,7 +209,7 @@ proptest! {
         kind in 0_usize..9,
     ) {
         // Who has ids of his own can't name a batch that was not sent.
-        prop_assume!((named, kind) != (Named::ByTheirs, 5));
+        prop_assume!((named, kind) != (Named::Lookalike, 5));
         let mut invoice = invoice(&ledger, named);
         let expected = tamper(kind, &mut invoice, &ledger);
         let report = reconcile(invoice, &ledger);
@@ -223,7 +223,7 @@ proptest! {
     #[test]
     fn periods_that_adjoin_add_up(
         ledger in ledger(),
-        named in select(vec![Named::ByBatch, Named::ByBoth]),
+        named in select(vec![Named::Ours, Named::Both]),
         cut_ms in 300_000..PERIOD_MS - 300_000,
     ) {
         let part = |from_ms, to_ms| {
@@ -262,7 +262,7 @@ fn a_doubt_settled_by_its_key_is_on_the_next_invoice_and_only_such_a_one() {
         [(0, cut_ms), (cut_ms, PERIOD_MS)].map(|(from_ms, to_ms)| {
             let terms = terms_between(from_ms, to_ms);
             let ledger = [made.clone()];
-            let invoice = invoice(&ledger, Named::ByBatch).into_iter().filter(|line| terms.holds(line.at)).collect();
+            let invoice = invoice(&ledger, Named::Ours).into_iter().filter(|line| terms.holds(line.at)).collect();
             reconcile_in(terms, invoice, &ledger)
         })
     };
@@ -301,7 +301,7 @@ fn lines_without_our_id_stand_for_batches_without_theirs_and_for_no_more() {
         made(0, (INSIDE_MS, BatchState::Confirmed, 100, true, false)),
         made(1, (INSIDE_MS, BatchState::Unknown, 100, true, false)),
     ];
-    let own = invoice(&ledger, Named::ByRequest);
+    let own = invoice(&ledger, Named::Theirs);
     let stranger = Line { key: Key::Request("req_9".into()), number: 9, ..own[0].clone() };
     let report = reconcile(own.clone(), &ledger);
     assert_eq!((report.verdict, report.matched, report.explained_by_unconfirmed.count), (Verdict::Agrees, 1, 1));
