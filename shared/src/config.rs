@@ -195,7 +195,7 @@ mod tests {
             });
             source.reporters().map(|reporters| reporters.into_keys().collect::<String>()).map_err(|e| e.to_string())
         };
-        let bird = r#""b":{"token":"t","webhook_secrets":"any"}"#;
+        let bird = r#""b":{"token":"t","webhook_secrets":"sixteen-bytes-it"}"#;
         let caller = r#""c":{"webhook_secrets":"of twenty-four bytes or more"}"#;
         assert!(reporters(&format!("{{{bird},{caller}}}")).unwrap_err().contains("c: must hold 1 to 2 secrets"));
         let caller = caller.replace(' ', "_");
@@ -205,5 +205,9 @@ mod tests {
         assert_eq!(reporters(&format!("{{{bird},{caller},{gone}}}")).unwrap(), "bc");
         let short = r#""c":{"webhook_secrets":"short"}"#;
         assert!(reporters(&format!("{{{bird},{short}}}")).unwrap_err().contains("c: a secret must have 24 bytes"));
+        let short = bird.replace("-it", "");
+        assert!(
+            reporters(&format!("{{{short},{caller}}}")).unwrap_err().contains("b: a signing key must have 16 bytes")
+        );
     }
 }

@@ -3,7 +3,7 @@
 //! | field | meaning |
 //! |---|---|
 //! | `batch_id` | our id of the batch; this or `request_id` has to be there |
-//! | `request_id` | the provider's own id of the request |
+//! | `request_id` | the provider's own id of the request; counts where no batch of ours has the `batch_id` |
 //! | `at` or `time` | when it was billed, RFC 3339 |
 //! | `requests` | how many are billed; 1 if it is not there |
 //! | `amount` | what is billed for them, a decimal number; may be left out |
@@ -47,7 +47,8 @@ pub struct Line {
 /// What a line names as that which is billed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Key {
-    Batch(BatchId),
+    /// An id that is ours by its form, and the provider's id where that is there as well.
+    Batch(BatchId, Option<String>),
     /// The provider's id; the line has no batch id that can be one of ours.
     Request(String),
     /// A batch id that can't be one of ours, and no other.
@@ -183,7 +184,7 @@ fn key(batch_id: Option<&Value>, request_id: Option<&Value>) -> Result<Key, (&'s
     let batch_id = batch_id.map(|batch_id| id(batch_id).ok_or(("batch_id", RULE))).transpose()?;
     let request_id = request_id.map(|request_id| id(request_id).ok_or(("request_id", RULE))).transpose()?;
     match (batch_id.as_deref().map(str::parse), request_id, batch_id) {
-        (Some(Ok(ours)), _, _) => Ok(Key::Batch(ours)),
+        (Some(Ok(ours)), request_id, _) => Ok(Key::Batch(ours, request_id)),
         (_, Some(request_id), _) => Ok(Key::Request(request_id)),
         (_, None, Some(foreign)) => Ok(Key::Foreign(foreign)),
         (_, None, None) => Err(("batch_id", "Must be given, or else request_id")),
@@ -239,7 +240,7 @@ mod tests {
             lines.iter().map(|line| (line.key.clone(), line.at, line.requests, line.amount)).collect::<Vec<_>>()
         };
         assert_eq!(said(&json), said(&csv));
-        assert_eq!(json[0].key, Key::Batch(ID.parse().unwrap()));
+        assert_eq!(json[0].key, Key::Batch(ID.parse().unwrap(), Some("r1".into())));
         assert_eq!((&json[1].key, json[1].requests), (&Key::Request("17".into()), 1));
         assert_eq!((&json[2].key, json[2].amount), (&Key::Foreign("B-1".into()), "0.1".parse().ok()));
         let numbers = |lines: &[Line]| lines.iter().map(|line| line.number).collect::<Vec<_>>();

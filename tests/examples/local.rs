@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
 use tests::demo::{self, Pace};
+use tests::others::Other;
 use tests::scene::{Scene, Settings};
 use tokio::signal::ctrl_c;
 use tokio::sync::broadcast::error::RecvError;
@@ -16,7 +17,7 @@ use tokio::sync::broadcast::error::RecvError;
 /// Runs the SMS proxy on this machine: the functions that would be deployed, DynamoDB, SQS, API Gateway, and a
 /// simulated FastSMSing. Everything is in memory and ends with Ctrl-C.
 #[derive(Parser)]
-#[command(name = "cargo local")]
+#[command(name = "cargo local", bin_name = "cargo local")]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -57,6 +58,9 @@ struct Deployment {
     /// Messages in a full batch
     #[arg(long, global = true, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1000))]
     batch: u64,
+    /// Providers that share the batches, each with its own invoice
+    #[arg(long, global = true, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=9))]
+    providers: u64,
 }
 
 #[tokio::main]
@@ -68,6 +72,12 @@ async fn main() -> Result<()> {
         ..Settings::default()
     };
     settings.fastsmsing.batch_size_max = settings.batch_size;
+    let more = (2..=arguments.deployment.providers).map(|n| Other {
+        batch_size: settings.batch_size,
+        options: settings.fastsmsing.clone(),
+        ..Other::fastsmsing(&format!("fastsmsing-{n}"))
+    });
+    settings.others = more.collect();
     // Ctrl-C ends this future; the scene's drop ends everything it started.
     tokio::select! {
         ended = play(arguments, settings) => ended,
@@ -98,18 +108,19 @@ fn show(report: demo::Report, json: bool) -> Result<()> {
         println!("{}", report.table());
     }
     ensure!(report.record_agrees, "the record does not agree with the provider's ledger");
-    ensure!(report.reconciliation["verdict"] == "AGREES", "the record does not agree with the provider's invoice");
+    ensure!(report.invoices_agree(), "the record does not agree with a provider's invoice");
     Ok(())
 }
 
 /// Prints how to call it, then a line per batch.
 async fn serve(scene: &Scene) -> Result<()> {
-    let (url, key) = (&scene.shop().url, &scene.shop().key);
+    let (url, key, operator_key) = (&scene.shop().url, &scene.shop().key, &scene.operator().key);
     println!(
-        "The SMS proxy listens on {url}\nAPI key: {key}\n\n\
+        "The SMS proxy listens on {url}\nAPI key: {key}\nOperator's key: {operator_key}\n\n\
          curl -sS {url}/messages -H 'X-API-Key: {key}' -H 'Content-Type: application/json' \
          -d '{{\"recipient\":31633450007,\"originator\":\"MB\",\"message\":\"This is a test message.\"}}'; echo\n\
          curl -sS '{url}/messages?limit=10' -H 'X-API-Key: {key}'; echo\n\
+         curl -sS {url}/statistics -H 'X-API-Key: {operator_key}'; echo\n\
          curl -sS {url}/health; echo\n\n\
          A batch goes out with {1} messages, or when its oldest has waited {0} s and the bells a second or two to gather. \
          Ctrl-C ends all of it.",
@@ -151,7 +162,7 @@ async fn watch(scene: &Scene, port: u16) -> Result<()> {
     let text: String = lines.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
     std::fs::write(&file, text).with_context(|| format!("{} can't be written", file.display()))?;
     let (host, key) = (Ipv4Addr::LOCALHOST, &scene.shop().key);
-    scene.fastsmsing.point_at(&format!("http://{host}:{port}/messages/delivery_status"), scene.webhook_secret())?;
+    scene.report_to(&format!("http://{host}:{port}/messages/delivery_status"))?;
     println!(
         "The stores and FastSMSing are up. API key: {key}\n\n\
          cargo lambda watch -A {host} -P {port} --env-file target/local.env\n\

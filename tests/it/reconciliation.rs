@@ -2,11 +2,12 @@
 
 use std::fs;
 
+use jiff::SignedDuration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use shared::id::BatchId;
-use tests::fastsmsing::Mishap;
-use tests::invoice::{fetch, period, reconcile, reconcile_own};
+use tests::fastsmsing::{Mishap, Options};
+use tests::invoice::{fetch, period, reconcile, reconcile_each, reconcile_own};
 use tests::others::Other;
 use tests::scene::{Scene, Settings};
 
@@ -95,6 +96,56 @@ async fn one_too_many_one_too_few_a_wrong_amount_and_a_duplicate_are_told_apart(
     assert_eq!((&amounts["amount"], &amounts["expected_amount"]), (&json!("0.06"), &json!("0.05")), "{amounts}");
     assert_eq!(document["bound"]["holds"], false, "one billed request more than there were");
     scene.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_provider_s_invoice_agrees_with_its_part_of_the_record() {
+    let others = vec![Other { batch_size: 2, ..Other::fastsmsing("backup") }];
+    let scene = scene(Settings { others, ..priced() }).await;
+    post(&scene, 0, 12, 1).await;
+    scene.drain().await.unwrap();
+    let documents = reconcile_each(&scene).await.unwrap();
+    let of =
+        |document: &Value| (document["provider"].clone(), document["verdict"].clone(), document["matched"].clone());
+    let billed: Vec<_> = scene.fastsmsings().map(|one| (one.name(), one.billed_requests())).collect();
+    let expected = billed.iter().map(|(name, billed)| (json!(name), json!("AGREES"), json!(billed)));
+    assert_eq!(documents.iter().map(of).collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    assert!(billed.iter().all(|(_, billed)| *billed > 0), "{billed:?}");
+    scene.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_of_the_provider_s_own_in_our_column_hide_no_request_id() {
+    let scene = scene(priced()).await;
+    post(&scene, 0, 6, 1).await;
+    scene.drain().await.unwrap();
+    let invoice = fetch(&scene, period()).await.unwrap();
+    let theirs = |line: &str| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        line["batch_id"] = json!(shared::clock::batch_id());
+        line.to_string()
+    };
+    let invoice: Vec<_> = invoice.lines().map(theirs).collect();
+    let (from, to) = period();
+    let (status, document) =
+        reconcile(&scene, &format!("from={from}&to={to}"), "application/x-ndjson", invoice.join("\n")).await.unwrap();
+    assert_eq!((status, &document["verdict"]), (StatusCode::OK, &json!("AGREES")), "{document}");
+    assert_eq!(document["matched"], json!(scene.fastsmsing.billed_requests()));
+    scene.finish().await.unwrap();
+}
+
+/// A batch that was repeated under its key may be billed for as long as the key lives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_record_is_read_as_far_back_as_the_provider_s_key_lives() {
+    for (key_lifetime_s, expected) in [(0, "of_another_period"), (3_600, "billed_not_recorded")] {
+        let fastsmsing = Options { key_lifetime_s, ..Options::default() };
+        let scene = scene(Settings { fastsmsing, ..priced() }).await;
+        let began = period().0 - SignedDuration::from_mins(20);
+        let stranger = BatchId::new(began, [7; 10]);
+        let document = reconcile_csv(&scene, &[format!("{stranger},{},1,0.05", shared::clock::now())]).await;
+        assert_eq!(errors(&document), [(expected, 1)], "{document}");
+        scene.finish().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

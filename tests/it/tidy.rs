@@ -91,6 +91,19 @@ fn the_routes_of_the_watch_are_those_of_the_template() {
     assert_eq!(watched.collect::<BTreeSet<_>>(), deployed);
 }
 
+/// A changed secret arrives with a changed environment, so who has the one has the other.
+#[test]
+fn the_revision_of_the_secret_is_wherever_the_secret_is() {
+    let parameters = [("SecretRevision".to_owned(), "2".to_owned())].into();
+    let given = Given { parameters, sqs_url: "http://127.0.0.1:1".into(), secrets: secrets(), ..Given::default() };
+    let plan = Plan::read(&fs::read_to_string(root().join("template.yaml")).unwrap(), &given).unwrap();
+    for function in plan.functions {
+        let expected = function.env.contains_key("PROVIDER_SECRETS").then_some("2");
+        let revision = function.env.get("SECRET_REVISION").map(String::as_str);
+        assert_eq!(revision, expected, "{}", function.binary);
+    }
+}
+
 fn secrets() -> tests::template::Secrets {
     [("sms-proxy/providers".to_owned(), "{}".to_owned())].into()
 }

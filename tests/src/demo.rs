@@ -13,6 +13,7 @@ use tokio::time::{Instant, interval, sleep_until};
 use crate::audit::Audit;
 use crate::caller::message;
 use crate::economy::{POLLERS, optimum_requests, plain_window_requests};
+use crate::fastsmsing::FastSmsing;
 use crate::invoice;
 use crate::scene::{Scene, Settings};
 
@@ -41,8 +42,8 @@ pub struct Report {
     pub sent_twice: usize,
     pub lost: usize,
     pub record_agrees: bool,
-    /// What the proxy says of the provider's invoice.
-    pub reconciliation: Value,
+    /// What the proxy says of each provider's invoice.
+    pub reconciliations: Vec<Value>,
     pub batch_size: usize,
     pub window_s: u32,
     audit: Audit,
@@ -68,7 +69,7 @@ async fn post(scene: &Scene, pace: Pace, progress: &Progress) -> Result<()> {
         loop {
             tokio::select! {
                 () = sleep_until(next) => break,
-                _ = tick.tick() => progress.line(&format!("{n} posted, {} requests to the provider", scene.fastsmsing.billed_requests())),
+                _ = tick.tick() => progress.line(&format!("{n} posted, {} requests to providers", billed_requests(scene))),
             }
         }
         next += Duration::from_secs_f64(-(1.0 - chance.f64()).ln() / pace.rate_per_s);
@@ -79,6 +80,10 @@ async fn post(scene: &Scene, pace: Pace, progress: &Progress) -> Result<()> {
         posted??;
     }
     Ok(())
+}
+
+fn billed_requests(scene: &Scene) -> usize {
+    scene.fastsmsings().map(FastSmsing::billed_requests).sum()
 }
 
 async fn report(scene: &Scene, settings: &Settings) -> Result<Report> {
@@ -96,7 +101,7 @@ async fn report(scene: &Scene, settings: &Settings) -> Result<Report> {
         sent_twice: audit.sent_twice,
         lost: audit.lost,
         record_agrees: audit.problems.is_empty(),
-        reconciliation: invoice::reconcile_own(scene).await?,
+        reconciliations: invoice::reconcile_each(scene).await?,
         batch_size: settings.batch_size,
         window_s: settings.window_s,
         audit,
@@ -149,23 +154,28 @@ impl Report {
         for problem in &self.audit.problems {
             table += &format!("  ! {problem}\n");
         }
-        table + &self.invoice()
+        table + &self.reconciliations.iter().map(invoice_rows).collect::<String>()
     }
 
-    /// What POST /reconciliations answered to the provider's invoice.
-    fn invoice(&self) -> String {
-        let found = &self.reconciliation;
-        let (bound, unconfirmed) = (&found["bound"], &found["explained_by_unconfirmed"]["count"]);
-        format!(
-            "\n  the provider's invoice   {:>7}   ({} lines: {} matched, {unconfirmed} explained by unconfirmed)\
-             \n  confirmed <= billed      {:>7}   <= {} confirmed or unconfirmed\n",
-            found["verdict"].as_str().unwrap_or_default(),
-            found["invoice"]["lines"],
-            found["matched"],
-            format!("{} <= {}", bound["at_least"], bound["billed"]),
-            bound["at_most"],
-        )
+    /// Every provider's invoice agrees with the record.
+    pub fn invoices_agree(&self) -> bool {
+        self.reconciliations.iter().all(|found| found["verdict"] == "AGREES")
     }
+}
+
+/// What POST /reconciliations answered to a provider's invoice.
+fn invoice_rows(found: &Value) -> String {
+    let (bound, unconfirmed) = (&found["bound"], &found["explained_by_unconfirmed"]["count"]);
+    format!(
+        "\n  invoice of {:<14}{:>7}   ({} lines: {} matched, {unconfirmed} explained by unconfirmed)\
+         \n  confirmed <= billed      {:>7}   <= {} confirmed or unconfirmed\n",
+        found["provider"].as_str().unwrap_or_default(),
+        found["verdict"].as_str().unwrap_or_default(),
+        found["invoice"]["lines"],
+        found["matched"],
+        format!("{} <= {}", bound["at_least"], bound["billed"]),
+        bound["at_most"],
+    )
 }
 
 /// One line on the terminal that is written over and over; nothing where there is no terminal.

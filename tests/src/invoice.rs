@@ -7,6 +7,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde_json::Value;
 
 use crate::caller::http;
+use crate::fastsmsing::FastSmsing;
 use crate::scene::Scene;
 
 /// A period in which everything lies that a scene has sent, far from its edges: no batch may stand on another invoice.
@@ -16,9 +17,13 @@ pub fn period() -> (Timestamp, Timestamp) {
 }
 
 /// FastSMSing's invoice of a period, as JSON lines.
-pub async fn fetch(scene: &Scene, (from, to): (Timestamp, Timestamp)) -> Result<String> {
-    let url = format!("{}/invoice?from={from}&to={to}", scene.fastsmsing.url());
-    let response = http()?.get(url).bearer_auth(scene.fastsmsing.token()).send().await?;
+pub async fn fetch(scene: &Scene, period: (Timestamp, Timestamp)) -> Result<String> {
+    fetch_from(&scene.fastsmsing, period).await
+}
+
+async fn fetch_from(provider: &FastSmsing, (from, to): (Timestamp, Timestamp)) -> Result<String> {
+    let url = format!("{}/invoice?from={from}&to={to}", provider.url());
+    let response = http()?.get(url).bearer_auth(provider.token()).send().await?;
     ensure!(response.status() == StatusCode::OK, "no invoice: {}", response.status());
     Ok(response.text().await?)
 }
@@ -36,11 +41,24 @@ pub async fn reconcile(
     Ok((response.status(), response.json().await?))
 }
 
-/// The provider's own invoice of all that the scene has sent, held against the record.
+/// FastSMSing's own invoice of all that the scene has sent, held against the record.
 pub async fn reconcile_own(scene: &Scene) -> Result<Value> {
+    reconcile_own_of(scene, &scene.fastsmsing).await
+}
+
+/// The same for each provider that speaks its protocol.
+pub async fn reconcile_each(scene: &Scene) -> Result<Vec<Value>> {
+    let mut documents = Vec::new();
+    for provider in scene.fastsmsings() {
+        documents.push(reconcile_own_of(scene, provider).await?);
+    }
+    Ok(documents)
+}
+
+async fn reconcile_own_of(scene: &Scene, provider: &FastSmsing) -> Result<Value> {
     let (from, to) = period();
-    let invoice = fetch(scene, (from, to)).await?;
-    let parameters = format!("provider=fastsmsing&from={from}&to={to}");
+    let invoice = fetch_from(provider, (from, to)).await?;
+    let parameters = format!("provider={}&from={from}&to={to}", provider.name());
     let (status, document) = reconcile(scene, &parameters, "application/x-ndjson", invoice).await?;
     ensure!(status == StatusCode::OK, "{status}: {document}");
     Ok(document)

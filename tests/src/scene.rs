@@ -139,16 +139,9 @@ impl Scene {
         })
         .await?;
         let url = if settings.functions { stack.url() } else { String::new() };
-        if settings.functions {
-            let webhook = format!("{url}/messages/delivery_status");
-            fastsmsing.point_at(&webhook, &webhook_secret)?;
-            for rival in &others.fastsmsings {
-                rival.point_at(&webhook, &secret_of(rival.name()))?;
-            }
-        }
         let shop = Caller::new(&url, &keys["shop"])?;
         let (stall, operator) = (shop.with_key(&keys["stall"]), shop.with_key(&keys["ops"]));
-        Ok(Self {
+        let mut scene = Self {
             stack,
             fastsmsing,
             rivals: others.fastsmsings,
@@ -160,8 +153,20 @@ impl Scene {
             stall,
             operator,
             webhook_secret,
-            finished: false,
-        })
+            // Until it has begun there is nothing to finish.
+            finished: true,
+        };
+        if scene.settings.functions {
+            scene.report_to(&format!("{url}/messages/delivery_status"))?;
+        }
+        scene.finished = false;
+        Ok(scene)
+    }
+
+    /// Tells all that speak FastSMSing's protocol where to report.
+    pub fn report_to(&self, webhook: &str) -> Result<()> {
+        self.fastsmsing.point_at(webhook, &self.webhook_secret)?;
+        self.rivals.iter().try_for_each(|rival| rival.point_at(webhook, &secret_of(rival.name())))
     }
 
     /// All providers that speak FastSMSing's protocol, in the order of their configuration.

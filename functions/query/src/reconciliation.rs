@@ -12,7 +12,7 @@ use serde::Serialize;
 use shared::http::{self, Problem};
 use shared::invoice::{Format, Lines};
 use shared::message::Invalid;
-use shared::reconciliation::{Reconciliation, Recorded, Report, Terms};
+use shared::reconciliation::{Reconciliation, Recorded, Report, Terms, billed_within};
 use shared::record::period::{Period, Reading};
 use tracing::info;
 
@@ -42,7 +42,13 @@ impl App {
                 return Err(Invalid::new("provider", "", &rule).into());
             }
         };
-        let terms = Terms { from: asked.from, to: asked.to, price: self.price(provider) };
+        let configured = self.providers.iter().find(|configured| configured.name == provider);
+        let terms = Terms {
+            from: asked.from,
+            to: asked.to,
+            price: configured.and_then(|provider| provider.price_per_request),
+            billed_within: billed_within(configured.map_or(0, |provider| provider.key_lifetime_s)),
+        };
         let mut reconciliation = Reconciliation::new(terms);
         for line in Lines::read(format(request)?, text(request)?)? {
             reconciliation.bill(line?);

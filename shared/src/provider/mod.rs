@@ -29,7 +29,7 @@
 //! | `protocol` | `batch_size` | `key_lifetime_s` | one request carries | `token` | a secret of `webhook_secrets` |
 //! |---|---|---|---|---|---|
 //! | [`fastsmsing`](fastsmsing) | 1 to 1,000 | 0 or more than 300 | any messages | bearer | `whsec_` and base64 of 24 bytes or more |
-//! | [`messagebird`](messagebird) | 1 to 50 | 0 | one originator and text, different recipients | access key | the account's signing key |
+//! | [`messagebird`](messagebird) | 1 to 50 | 0 | one originator and text, different recipients | access key | the account's signing key, 16 bytes or more |
 //! | [`callback`](callback) | 1 | 0 | one message | bearer, or none | any text of 24 bytes or more, without a blank |
 
 pub mod callback;

@@ -2,15 +2,19 @@
 //!
 //! The lines of the invoice are taken first and kept as no more than their ids; then the batches of the period
 //! are held against them one at a time, in any order, and forgotten. A month of one request a second is so
-//! compared in the memory of its invoice's lines, about 50 bytes each.
+//! compared in the memory of its invoice's lines, about 50 bytes each, or 150 where they have both ids.
 //!
 //! A line is matched by our batch id, or else by the provider's id of the request. Where a line has only the
-//! latter, and the record never learned it, the two are held against each other by number alone.
+//! latter, and the record never learned it, the two are held against each other by number alone. A provider may
+//! have ids of its own that look like ours: where no batch has the id of a line, its request id counts.
 //!
 //! A batch belongs to the period in which it began, a line to the one in which it was billed, which is a little
-//! later and by another clock. So a batch that began near an edge of the period may stand on the invoice before
-//! or after this one, and one that began just outside may stand on this one: neither is an error. Periods that
-//! adjoin therefore add up, and over all of them as many batches `began_outside` as `may_be_on_another_invoice`.
+//! later and by another clock; much later where a doubt was settled by a repeat under the provider's key. So a batch
+//! may stand on the invoice before or after the one of its period: neither is an error, but only while it was near
+//! the edge when it was last written, so a long-lived key excuses nothing else. Periods that adjoin therefore add
+//! up, and over all of them no more batches `began_outside` than `may_be_on_another_invoice`.
+//!
+//! A key that lives a day costs the reading of a day's batches more, and no memory: they are forgotten, too.
 
 mod report;
 #[cfg(test)]
@@ -29,7 +33,7 @@ use crate::money::Money;
 pub use report::{Bound, EXAMPLES_MAX, Example, Finding, Report, Verdict};
 
 /// From the beginning of a batch to its line on the invoice: the wait for a slot, the attempts, a sweep.
-pub const BILLED_WITHIN: SignedDuration = SignedDuration::from_mins(2);
+const BILLED_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 /// The provider's clock may be behind ours by this much.
 const CLOCKS: SignedDuration = SignedDuration::from_secs(10);
 
@@ -41,6 +45,13 @@ pub struct Terms {
     pub to: Timestamp,
     /// Of one request, where it is known.
     pub price: Option<Money>,
+    /// From the beginning of a batch to its line at the latest, as [`billed_within`] has it.
+    pub billed_within: SignedDuration,
+}
+
+/// How long after its beginning a batch may be billed by a provider that honours a key for so many seconds.
+pub fn billed_within(key_lifetime_s: u64) -> SignedDuration {
+    BILLED_WITHIN.max(SignedDuration::from_secs(i64::try_from(key_lifetime_s).unwrap_or(i64::MAX)))
 }
 
 /// What has to be known of a batch: with [`Recorded::FIELDS`] all that is read of it.
@@ -50,10 +61,13 @@ pub struct Recorded {
     pub state: BatchState,
     #[serde(default)]
     pub request_id: Option<String>,
+    /// No request of it was begun much later than that.
+    #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
+    pub updated_at: Timestamp,
 }
 
 impl Recorded {
-    pub const FIELDS: [&str; 3] = ["id", "state", "request_id"];
+    pub const FIELDS: [&str; 4] = ["id", "state", "request_id", "updated_at"];
 }
 
 /// A comparison in the making.
@@ -62,6 +76,12 @@ pub struct Reconciliation {
     /// The numbers of the lines that no batch was found for yet.
     by_batch: HashMap<BatchId, u32>,
     by_request: HashMap<String, u32>,
+    /// The request ids of lines that have a batch id as well.
+    beside: HashMap<String, BatchId>,
+    /// Batches whose line has a batch id that may be another's: that is known once all were held.
+    deferred: Vec<Recorded>,
+    /// A line named a batch by our id.
+    names_ours: bool,
     nameless: Nameless,
     report: Report,
 }
@@ -78,24 +98,31 @@ struct Nameless {
 impl Terms {
     /// The batches that the invoice may name began between these moments, the second excluded.
     pub fn reach(&self) -> (Timestamp, Timestamp) {
-        let from = self.from.checked_sub(BILLED_WITHIN).unwrap_or(Timestamp::MIN);
-        (from, self.to.checked_add(CLOCKS).unwrap_or(Timestamp::MAX))
+        let from = self.from.checked_sub(self.billed_within).unwrap_or(Timestamp::MIN);
+        (from, later(self.to, CLOCKS))
     }
 
     fn holds(&self, at: Timestamp) -> bool {
         (self.from..self.to).contains(&at)
     }
 
-    /// A batch of the period that may be on the invoice before or after.
-    fn is_near_an_edge(&self, began: Timestamp) -> bool {
-        began.duration_since(self.from) < CLOCKS || self.to.duration_since(began) <= BILLED_WITHIN
+    /// Whether the line of a batch, if it has one, may be on this invoice, and whether it may be on another.
+    fn may_be_here_or_elsewhere(&self, batch: &Recorded) -> (bool, bool) {
+        let began = batch.id.created_at();
+        let first = began.checked_sub(CLOCKS).unwrap_or(Timestamp::MIN);
+        let last = later(batch.updated_at.max(began), BILLED_WITHIN).min(later(began, self.billed_within));
+        (first < self.to && last >= self.from, first < self.from || last >= self.to)
     }
+}
+
+fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
 impl Reconciliation {
     pub fn new(terms: Terms) -> Self {
-        let (by_batch, by_request, nameless) = Default::default();
-        Self { terms, by_batch, by_request, nameless, report: Report::default() }
+        let (by_batch, by_request, beside, deferred, nameless) = Default::default();
+        Self { terms, by_batch, by_request, beside, deferred, names_ours: false, nameless, report: Report::default() }
     }
 
     /// Takes a line of the invoice. All lines come before the first batch.
@@ -121,7 +148,12 @@ impl Reconciliation {
             report.wrong_amounts.note(amounts);
         }
         let known = match line.key {
-            Key::Batch(id) => self.by_batch.insert(id, line.number),
+            Key::Batch(id, request_id) => {
+                if let Some(request_id) = request_id {
+                    self.beside.entry(request_id).or_insert(id);
+                }
+                self.by_batch.insert(id, line.number)
+            }
             Key::Request(id) => self.by_request.insert(id, line.number),
             Key::Foreign(_) => return report.billed_not_recorded.note(example),
         };
@@ -132,19 +164,36 @@ impl Reconciliation {
 
     /// Holds a batch of the record against the invoice.
     pub fn hold(&mut self, batch: &Recorded) {
-        let began = batch.id.created_at();
-        let inside = self.terms.holds(began);
         let by_request = batch.request_id.as_ref().and_then(|id| self.by_request.remove(id));
         let by_batch = self.by_batch.remove(&batch.id);
-        let example = |line| Example { batch_id: Some(batch.id.to_string()), line, ..Example::default() };
-        let line = by_batch.or(by_request);
-        let report = &mut self.report;
+        self.names_ours |= by_batch.is_some();
         if by_batch.is_some() && by_request.is_some() {
-            report.duplicate_lines.note(example(by_request));
+            self.report.duplicate_lines.note(example(batch, by_request));
+        }
+        let line = by_batch.or(by_request);
+        let is_beside = batch.request_id.as_ref().is_some_and(|id| self.beside.contains_key(id));
+        if line.is_none() && is_beside {
+            self.deferred.push(batch.clone());
+        } else {
+            self.place(batch, line);
+        }
+    }
+
+    /// Counts a batch as what it is by its line, or by having none.
+    fn place(&mut self, batch: &Recorded, line: Option<u32>) {
+        let inside = self.terms.holds(batch.id.created_at());
+        let (may_be_here, may_be_elsewhere) = self.terms.may_be_here_or_elsewhere(batch);
+        let nameless = batch.request_id.is_none();
+        let example = |line| example(batch, line);
+        let report = &mut self.report;
+        if !may_be_here {
+            // It is within reach only because a repeat might have been billed later, and there was none.
+            if line.is_some() {
+                report.of_another_period.note(example(line));
+            }
+            return;
         }
         report.began_outside += u64::from(!inside && line.is_some());
-        let may_be_elsewhere = !inside || self.terms.is_near_an_edge(began);
-        let nameless = batch.request_id.is_none();
         match (batch.state, line) {
             (BatchState::Rejected | BatchState::Tomb, Some(_)) => report.billed_though_not_sent.note(example(line)),
             (BatchState::Rejected | BatchState::Tomb, None) => report.record.not_sent += u64::from(inside),
@@ -176,6 +225,7 @@ impl Reconciliation {
 
     /// What the comparison came to, once all batches within reach were held against the invoice.
     pub fn finish(mut self) -> Report {
+        self.place_deferred();
         let (begins, ends) = self.terms.reach();
         let mut strangers: Vec<_> = self.by_batch.drain().map(|(id, line)| (line, id)).collect();
         strangers.sort_unstable();
@@ -189,6 +239,23 @@ impl Reconciliation {
         self.pair_nameless();
         self.report.conclude();
         self.report
+    }
+
+    /// Gives the batches that waited for it the lines whose batch id turned out to be nobody's.
+    ///
+    /// On an invoice that names none of our batches by our id, the ids are the provider's own: there all lines that
+    /// are left count by their request id.
+    fn place_deferred(&mut self) {
+        for batch in std::mem::take(&mut self.deferred) {
+            let stranger = batch.request_id.as_ref().and_then(|id| self.beside.remove(id));
+            let line = stranger.and_then(|id| self.by_batch.remove(&id));
+            self.place(&batch, line);
+        }
+        if !self.names_ours {
+            for (request_id, id) in self.beside.drain() {
+                self.by_request.extend(self.by_batch.remove(&id).map(|line| (request_id, line)));
+            }
+        }
     }
 
     /// Lines whose request id the record does not know stand for batches whose request id it does not know:
@@ -224,4 +291,8 @@ impl Reconciliation {
         });
         report.billed_not_recorded.append(Finding { count: left, examples: named.take(EXAMPLES_MAX).collect() });
     }
+}
+
+fn example(batch: &Recorded, line: Option<u32>) -> Example {
+    Example { batch_id: Some(batch.id.to_string()), line, ..Example::default() }
 }

@@ -29,9 +29,9 @@ pub struct Report {
     pub explained_by_unconfirmed: Finding,
     /// Batches that it may have taken and does not bill.
     pub unconfirmed_not_billed: Finding,
-    /// Batches without a line that began near an edge of the period.
+    /// Batches without a line that were begun or repeated near an edge of the period.
     pub may_be_on_another_invoice: Finding,
-    /// Of the lines above, those of batches that began just outside the period.
+    /// Of the lines above, those of batches that began outside the period, and may be billed in it.
     pub began_outside: u64,
 
     /// Lines of nothing that we know: a request too many.
@@ -48,7 +48,7 @@ pub struct Report {
     pub wrong_amounts: Finding,
     /// Lines billed before or after the period; they count for nothing else.
     pub outside_the_period: Finding,
-    /// Lines of batches that began long before or after the period.
+    /// Lines of batches that can't have been billed in the period, long before it or after.
     pub of_another_period: Finding,
 }
 
@@ -145,7 +145,7 @@ impl Finding {
 impl Example {
     pub(super) fn of_line(line: &Line) -> Self {
         let (batch_id, request_id) = match &line.key {
-            Key::Batch(id) => (Some(id.to_string()), None),
+            Key::Batch(id, request_id) => (Some(id.to_string()), request_id.clone()),
             Key::Foreign(id) => (Some(id.clone()), None),
             Key::Request(id) => (None, Some(id.clone())),
         };

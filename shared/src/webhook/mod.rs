@@ -40,7 +40,7 @@ impl Reporter {
         }
         Ok(match protocol {
             Protocol::Fastsmsing => Self::Fastsmsing(Signers::parse(&secrets)?),
-            Protocol::Messagebird => Self::Messagebird(SigningKeys::new(&secrets)),
+            Protocol::Messagebird => Self::Messagebird(SigningKeys::parse(&secrets)?),
             Protocol::Callback => Self::Callback(secrets.into_iter().map(ProofKey::parse).collect::<Result<_, _>>()?),
         })
     }

@@ -23,6 +23,8 @@ const HEADER: &str = "MessageBird-Signature-JWT";
 const ISSUER: &str = "MessageBird";
 /// The one algorithm that is taken: a token does not choose how it is judged.
 const ALGORITHM: &str = "HS256";
+/// Shorter ones can be guessed; the account's own have 32 or more.
+const KEY_BYTES_MIN: usize = 16;
 /// So far the clocks of the two sides may be apart.
 const LEEWAY_S: i64 = 10;
 
@@ -44,8 +46,13 @@ struct Claims {
 }
 
 impl SigningKeys {
-    pub(super) fn new(keys: &[&str]) -> Self {
-        Self(keys.iter().map(|key| key.as_bytes().to_vec()).collect())
+    /// Takes keys as they are; an error says what is wrong.
+    pub(super) fn parse(keys: &[&str]) -> Result<Self, String> {
+        let key = |key: &&str| match key.len() {
+            KEY_BYTES_MIN.. => Ok(key.as_bytes().to_vec()),
+            _ => Err(format!("a signing key must have {KEY_BYTES_MIN} bytes or more")),
+        };
+        keys.iter().map(key).collect::<Result<_, _>>().map(Self)
     }
 
     /// Checks that a call to `url`, the whole address, with this body comes from who holds a key, and now.
@@ -104,6 +111,7 @@ mod tests {
 
     // The example that MessageBird's own libraries are tested with, valid for one minute of 2021.
     const KEY: &str = "36efdd1aace2e26cd490f0d951138253bef2f7c6d34d18981da781555cc4cebb";
+    const ANOTHER: &str = "sixteen-bytes-it";
     const URL: &str = "https://example.com/path?bar=1&foo=2";
     const BODY: &[u8] = b"Hello, World!";
     const FROM_S: i64 = 1_625_479_200;
@@ -115,7 +123,7 @@ mod tests {
 
     fn verify(keys: &[&str], token: &str, url: &str, body: &[u8], now_s: i64) -> Result<(), Problem> {
         let headers = HeaderMap::from_iter([(HEADER.parse().unwrap(), token.parse().unwrap())]);
-        SigningKeys::new(keys).verify(&headers, url, body, Timestamp::from_second(now_s).unwrap())
+        SigningKeys::parse(keys).unwrap().verify(&headers, url, body, Timestamp::from_second(now_s).unwrap())
     }
 
     fn token(head: &Value, claims: &Value) -> String {
@@ -127,15 +135,22 @@ mod tests {
     #[test]
     fn the_published_example_is_taken_in_its_minute() {
         verify(&[KEY], TOKEN, URL, BODY, FROM_S).unwrap();
-        verify(&["another", KEY], TOKEN, URL, BODY, FROM_S + 59).unwrap();
+        verify(&[ANOTHER, KEY], TOKEN, URL, BODY, FROM_S + 59).unwrap();
         for now_s in [FROM_S - LEEWAY_S - 1, FROM_S + 60 + LEEWAY_S] {
             assert!(verify(&[KEY], TOKEN, URL, BODY, now_s).is_err());
         }
     }
 
     #[test]
+    fn a_key_that_can_be_guessed_is_refused() {
+        for keys in [vec!["k"], vec![KEY, &ANOTHER[1..]]] {
+            assert!(SigningKeys::parse(&keys).err().unwrap().contains("16 bytes or more"), "{keys:?}");
+        }
+    }
+
+    #[test]
     fn another_key_address_body_or_token_is_not() {
-        assert!(verify(&["another"], TOKEN, URL, BODY, FROM_S).is_err());
+        assert!(verify(&[ANOTHER], TOKEN, URL, BODY, FROM_S).is_err());
         assert!(verify(&[KEY], TOKEN, "https://example.com/path?bar=1&foo=3", BODY, FROM_S).is_err());
         assert!(verify(&[KEY], TOKEN, URL, b"Hello, world!", FROM_S).is_err());
         assert!(verify(&[KEY], TOKEN, URL, b"", FROM_S).is_err());
