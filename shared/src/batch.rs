@@ -71,8 +71,12 @@ pub enum Outcome {
         attempts: u32,
     },
     Unknown,
-    /// An operator knows that an unknown batch was not sent.
-    Disproved,
+    /// An operator knows that an unknown batch was not sent, in any of its `attempts`; with `requeue` its members go
+    /// out with another one.
+    Disproved {
+        attempts: u32,
+        requeue: bool,
+    },
 }
 
 /// What the provider's last answer looked like, for the record.

@@ -9,7 +9,7 @@ use tests::messagebird::Token;
 use tests::others::Other;
 use tests::scene::{Scene, Settings};
 
-use crate::support::{look, scene, shown, statistics};
+use crate::support::{look, resolve, scene, short_lived, shown, statistics};
 
 const HEADER: &str = "MessageBird-Signature-JWT";
 
@@ -274,6 +274,35 @@ async fn repeated_stale_and_unknown_reports_are_answered_and_change_nothing() {
     }
     assert_eq!(look(&scene, &id).await, ("DELIVERED".into(), "SENT".into()));
     scene.finish().await.unwrap();
+}
+
+/// An operator took the first request for lost, which was wrong, and nobody knows of the second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_about_an_older_batch_is_evidence_and_does_not_settle_the_younger_one() {
+    let scene = scene(Settings { fastsmsing_configured: false, others: vec![bird().by_hand()], ..short_lived() }).await;
+    scene.messagebird().misbehave(Mishap::ResetAfterAccepting);
+    let id = scene.shop().send(&same_text(1)).await.unwrap();
+    scene.drain().await.unwrap();
+    let first = batch(&scene).await["id"].as_str().unwrap().to_owned();
+    let word = json!({"outcome": "NOT_SENT", "requeue": true});
+    assert_eq!(resolve(&scene, &first, &word).await.0.as_u16(), 200);
+    scene.messagebird().misbehave(Mishap::ResetAfterAccepting);
+    let url = scene.messagebird().report_url(&digits(1), "delivered", None).unwrap();
+    while scene.messagebird().seen().len() < 2 {
+        scene.stack.invoke("sweep", json!({"reach": "recent"})).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    scene.drain().await.unwrap();
+    assert_eq!(look(&scene, &id).await.1, "UNCONFIRMED");
+
+    let early = url.replace("delivered", "buffered");
+    let (token, early_token) = (token(&scene, &url), token(&scene, &early));
+    assert_eq!(call(&early, Some(&early_token), "").await, (StatusCode::OK, "stale".to_owned()));
+    assert_eq!(call(&url, Some(&token), "").await, (StatusCode::OK, "contradicted".to_owned()));
+    assert_eq!(look(&scene, &id).await, ("DELIVERED".into(), "SENT".into()));
+    let second = batch(&scene).await;
+    assert_eq!((second["state"].as_str(), second["id"] != first), (Some("UNKNOWN"), true));
+    drop(scene.untold());
 }
 
 /// Reports of one message in every order and number, with batches among them that nobody knows.

@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tests::fastsmsing::Mishap;
 use tests::scene::{Scene, Settings};
 use tests::wire::Fault;
 use tokio::time::sleep;
 
-use crate::support::{asks_for_many, by_hand, look, post, scene};
+use crate::support::{asks_for_many, body_holds, by_hand, items, look, post, put, resolve, scene, shown};
 
 /// A batch of three whose fate is unknown, long enough after its courier's turn to be resolved.
 async fn in_doubt(mishap: Mishap) -> (Scene, Vec<String>, String) {
     let settings = Settings { batch_size: 3, timeout_ms: 1_500, dispatch_timeout_s: Some(11), ..Settings::default() };
-    let scene = scene(Settings { fastsmsing: by_hand(), ..settings }).await;
+    let scene = scene(Settings { fastsmsing: by_hand(), sweep_timeout_s: Some(12), ..settings }).await;
     scene.fastsmsing.misbehave(mishap);
     let ids = post(&scene, 0, 3, 1).await;
     scene.drain().await.unwrap();
@@ -24,16 +23,9 @@ async fn in_doubt(mishap: Mishap) -> (Scene, Vec<String>, String) {
     (scene, ids, batch)
 }
 
-/// Resolves as soon as nobody can be at work on the batch any more.
-async fn resolve(scene: &Scene, batch: &str, resolution: &Value) -> (StatusCode, Value) {
-    loop {
-        let answer = scene.operator().post_to(&format!("/batches/{batch}/resolution"), resolution).await.unwrap();
-        let busy = answer.1["detail"].as_str().is_some_and(|detail| detail.contains("under way"));
-        if !busy {
-            return answer;
-        }
-        sleep(Duration::from_millis(200)).await;
-    }
+/// The batches as they stand in the record.
+fn batches(scene: &Scene) -> Vec<Value> {
+    items(&scene.stack.dynamo.database, "Batches")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,6 +78,110 @@ async fn an_operator_sends_again_what_was_not_sent() {
     }
     let audit = scene.finish().await.unwrap();
     assert_eq!((audit.sent_twice, audit.provider_requests), (0, 1));
+}
+
+/// The operator's word gets into the record, and the function is stopped before any message was told; by then there are
+/// only sweeps, since the operator does not call again.
+async fn half_told(requeue: bool) -> (Scene, Vec<String>, String) {
+    let (scene, ids, batch) = in_doubt(Mishap::SilenceBeforeAccepting).await;
+    scene.stack.dynamo_wire.set_rule(|seen| match seen.operation.as_deref() {
+        Some("BatchExecuteStatement") => Fault::DropRequest,
+        _ => Fault::Pass,
+    });
+    let (status, _) = resolve(&scene, &batch, &json!({"outcome": "NOT_SENT", "requeue": requeue})).await;
+    assert_eq!(status.as_u16(), 503);
+    scene.stack.dynamo_wire.clear_rule();
+    assert_eq!(look(&scene, &ids[0]).await.1, "UNCONFIRMED");
+    let other = json!({"outcome": "NOT_SENT", "requeue": !requeue});
+    assert_eq!(resolve(&scene, &batch, &other).await.0.as_u16(), 409, "another word");
+    assert_eq!(resolve(&scene, &batch, &json!({"outcome": "SENT"})).await.0.as_u16(), 409, "another word");
+    (scene, ids, batch)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_word_that_nobody_was_told_is_told_by_the_next_sweep() {
+    let (scene, ids, batch) = half_told(false).await;
+    scene.stack.invoke("sweep", json!({"reach": "recent"})).await.unwrap();
+    for id in &ids {
+        let message = scene.shop().message(id).await.unwrap();
+        assert_eq!((shown(&message), &message["reason"]), (("FAILED", "NOT_SENT"), &json!("PROVIDER_ERROR")));
+    }
+    let same = json!({"outcome": "NOT_SENT"});
+    assert_eq!(resolve(&scene, &batch, &same).await.0.as_u16(), 200, "a repeat is no error");
+    let audit = scene.finish().await.unwrap();
+    assert_eq!((audit.provider_requests, audit.unknown_batches), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_word_to_send_again_that_nobody_was_told_is_told_by_the_next_sweep() {
+    let (scene, ids, batch) = half_told(true).await;
+    while look(&scene, &ids[0]).await.1 != "SENT" {
+        scene.stack.invoke("sweep", json!({"reach": "recent"})).await.unwrap();
+        sleep(Duration::from_millis(200)).await;
+    }
+    scene.drain().await.unwrap();
+    let (found, one) = scene.operator().get(&format!("/batches/{batch}")).await.unwrap();
+    assert_eq!((found.as_u16(), one["state"].as_str()), (200, Some("REJECTED")));
+    let audit = scene.finish().await.unwrap();
+    assert_eq!((audit.sent_twice, audit.provider_requests, audit.unknown_batches), (0, 1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_is_open_until_its_members_were_told_the_word() {
+    let (scene, _, batch) = half_told(false).await;
+    let is_open = || batches(&scene)[0].get("open").is_some();
+    assert!(is_open());
+    // Nothing is found by the messages.
+    scene.stack.dynamo_wire.set_rule(|seen| {
+        let reads = seen.operation.as_deref() == Some("Query") && body_holds(seen, "\"Messages\"");
+        if reads { Fault::DropRequest } else { Fault::Pass }
+    });
+    while is_open() {
+        // It fails, since the messages can't be read, and does the rest all the same.
+        let _ = scene.stack.invoke("sweep", json!({"reach": "recent"})).await;
+        sleep(Duration::from_millis(200)).await;
+    }
+    scene.stack.dynamo_wire.clear_rule();
+    let (_, one) = scene.operator().get(&format!("/batches/{batch}")).await.unwrap();
+    let told = look(&scene, one["members"][2].as_str().unwrap()).await;
+    assert_eq!(told, ("FAILED".into(), "NOT_SENT".into()));
+    scene.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_courier_knows_was_not_sent_is_no_operators_to_settle() {
+    let scene = scene(Settings { batch_size: 1, fastsmsing: by_hand(), ..Settings::default() }).await;
+    scene.fastsmsing.misbehave(Mishap::RefuseBatch);
+    post(&scene, 0, 1, 1).await;
+    scene.drain().await.unwrap();
+    let before = batches(&scene);
+    let batch = before[0]["id"]["S"].as_str().unwrap();
+    for requeue in [false, true] {
+        let word = json!({"outcome": "NOT_SENT", "requeue": requeue});
+        assert_eq!(resolve(&scene, batch, &word).await.0.as_u16(), 409);
+    }
+    assert_eq!(batches(&scene), before);
+    scene.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_word_says_nothing_of_a_request_that_was_begun_after_it_was_given() {
+    let (scene, ids, batch) = in_doubt(Mishap::SilenceBeforeAccepting).await;
+    // Between the operator's look and the write of it, a sweep counts another attempt.
+    let database = scene.stack.dynamo.database.clone();
+    scene.stack.dynamo_wire.set_rule(move |seen| {
+        if seen.operation.as_deref() == Some("UpdateItem") && body_holds(seen, "requeue") {
+            let mut item = items(&database, "Batches").remove(0);
+            item["attempts"] = json!({"N": "2"});
+            put(&database, "Batches", &item);
+        }
+        Fault::Pass
+    });
+    let (status, _) = resolve(&scene, &batch, &json!({"outcome": "NOT_SENT", "requeue": true})).await;
+    scene.stack.dynamo_wire.clear_rule();
+    assert_eq!((status.as_u16(), batches(&scene)[0]["state"]["S"].as_str()), (409, Some("UNKNOWN")));
+    assert_eq!(look(&scene, &ids[0]).await.1, "UNCONFIRMED");
+    drop(scene.untold());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,11 +1,16 @@
 //! What several tests do.
 
-use serde_json::Value;
+use std::time::Duration;
+
+use dynoxide::Database;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
 use tests::caller::message;
 use tests::fastsmsing::{self, UpdateOptions};
 use tests::scene::{Scene, Settings};
 use tests::wire::Seen;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 pub(crate) async fn scene(settings: Settings) -> Scene {
     Scene::start(settings).await.unwrap()
@@ -44,6 +49,30 @@ pub(crate) async fn look(scene: &Scene, id: &str) -> (String, String) {
     let message = scene.shop().message(id).await.unwrap();
     let (status, submission) = shown(&message);
     (status.to_owned(), submission.to_owned())
+}
+
+/// Resolves as soon as nobody can be at work on the batch any more.
+pub(crate) async fn resolve(scene: &Scene, batch: &str, resolution: &Value) -> (StatusCode, Value) {
+    loop {
+        let answer = scene.operator().post_to(&format!("/batches/{batch}/resolution"), resolution).await.unwrap();
+        let busy = answer.1["detail"].as_str().is_some_and(|detail| detail.contains("under way"));
+        if !busy {
+            return answer;
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// All items of a table, past the wire.
+pub(crate) fn items(database: &Database, table: &str) -> Vec<Value> {
+    let request = serde_json::from_value(json!({"TableName": table})).unwrap();
+    let found = serde_json::to_value(database.scan(request).unwrap()).unwrap();
+    found["Items"].as_array().unwrap().clone()
+}
+
+/// Writes an item, past the wire.
+pub(crate) fn put(database: &Database, table: &str, item: &Value) {
+    database.put_item(serde_json::from_value(json!({"TableName": table, "Item": item})).unwrap()).unwrap();
 }
 
 /// The statistics lines of the dispatcher, one a batch.

@@ -9,7 +9,7 @@ use tests::scene::{Scene, Settings};
 use tests::wire::Fault;
 use tokio::time::sleep;
 
-use crate::support::{by_hand, look, post, scene, shown};
+use crate::support::{body_holds, by_hand, look, post, scene, shown};
 
 /// Sweeps until a sweep did what is asked for.
 async fn sweep_until(scene: &Scene, done: impl Fn(&Value) -> bool) {
@@ -32,6 +32,29 @@ async fn a_message_whose_bell_was_lost_is_sent_all_the_same() {
     sweep_until(&scene, |swept| swept["rung"] == 3).await;
     let audit = scene.finish().await.unwrap();
     assert_eq!((audit.delivered(), audit.provider_requests), (3, 1));
+}
+
+/// Whatever there is about batches, and however long it takes: here, they can't even be listed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_trouble_with_batches_keeps_a_sweep_from_the_messages() {
+    let scene = scene(Settings::default()).await;
+    scene.stack.sqs_wire.set_rule(|_| Fault::DropRequest);
+    let ids = post(&scene, 0, 1, 1).await;
+    scene.stack.sqs_wire.clear_rule();
+    scene.stack.dynamo_wire.set_rule(|seen| {
+        let lists = seen.operation.as_deref() == Some("Query") && body_holds(seen, "IndexName");
+        if lists { Fault::DropRequest } else { Fault::Pass }
+    });
+    for _ in 0..60 {
+        // It tells of the trouble by failing.
+        scene.stack.invoke("sweep", json!({"reach": "recent"})).await.unwrap_err();
+        if look(&scene, &ids[0]).await.1 != "QUEUED" {
+            break;
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+    let audit = scene.finish().await.unwrap();
+    assert_eq!(audit.delivered(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ use shared::message::Invalid;
 use shared::report;
 use shared::webhook::Reporter;
 
-use crate::App;
+use crate::{App, Origin};
 
 const BODY_BYTES_MAX: usize = 16 * 1024;
 
@@ -30,7 +30,8 @@ impl App {
         let Some(status) = body.get("status").filter(|status| status.is_string()) else {
             return Err(Invalid::new("status", "", "Must be a string").into());
         };
-        self.answer(&[provider], &[report::update(id, status)]).await
+        let origin = Origin { providers: &[provider], batch: None };
+        self.answer(origin, &[report::update(id, status)]).await
     }
 }
 

@@ -74,6 +74,15 @@ enum Taken {
     Malformed,
 }
 
+/// Who says it.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    /// One of these providers.
+    providers: &'a [&'a str],
+    /// The batch that this is about, where the protocol names one.
+    batch: Option<BatchId>,
+}
+
 /// The updates of one message, in order, with what becomes of each.
 struct Thread {
     seen: Message,
@@ -116,12 +125,13 @@ impl App {
             return Err(Problem::TooLarge { limit_bytes: BODY_BYTES_MAX });
         }
         let by = Reporter::verify_any(&self.reporters, request.headers(), body, clock::now())?;
-        self.answer(&by, &report::parse(&json_body(request, BODY_BYTES_MAX)?)?).await
+        let origin = Origin { providers: &by, batch: None };
+        self.answer(origin, &report::parse(&json_body(request, BODY_BYTES_MAX)?)?).await
     }
 
-    /// Takes the updates of one of these providers and says what became of each, whatever protocol they came by.
-    async fn answer(&self, by: &[&str], updates: &[Update]) -> Result<Response<Body>, Problem> {
-        let taken = self.take(by, updates).await?;
+    /// Takes the updates of one origin and says what became of each, whatever protocol they came by.
+    async fn answer(&self, origin: Origin<'_>, updates: &[Update]) -> Result<Response<Body>, Problem> {
+        let taken = self.take(origin, updates).await?;
         for (update, taken) in updates.iter().zip(&taken) {
             match taken {
                 Taken::Recorded | Taken::Repeated | Taken::Stale => {}
@@ -147,14 +157,14 @@ impl App {
     }
 
     /// Takes the updates; the results are in their order.
-    async fn take(&self, by: &[&str], updates: &[Update]) -> Result<Vec<Taken>, RecordError> {
+    async fn take(&self, origin: Origin<'_>, updates: &[Update]) -> Result<Vec<Taken>, Problem> {
         let mut taken: Vec<_> = updates.iter().map(unread).collect();
         let mut threads = self.threads(updates).await?;
         self.deactivate_invalid(threads.values()).await?;
         for _ in 0..ROUNDS_MAX {
-            let moves = self.decide(by, &threads, &mut taken)?;
+            let moves = self.decide(origin, &threads, &mut taken)?;
             let moved = threads.values().filter(|thread| moves.iter().any(|one| one.id() == thread.seen.id));
-            self.settle_batches(moved.filter(|thread| !self.is_anothers(&thread.seen, by))).await?;
+            self.settle_batches(moved.filter(|thread| !self.is_anothers(&thread.seen, origin))).await?;
             let results = self.messages.make(&moves).await;
             let mut lost = HashMap::new();
             for (moved, result) in moves.iter().zip(results) {
@@ -163,11 +173,13 @@ impl App {
                 }
             }
             if lost.is_empty() {
-                break;
+                return Ok(taken);
             }
             threads = lost;
         }
-        Ok(taken)
+        // What others moved in every round is not recorded: the provider has to repeat it.
+        warn!(messages = threads.len(), "reports lost every round");
+        Err(Problem::Unavailable)
     }
 
     /// The readable updates by message, with each message as it is now; unknown messages are left out.
@@ -186,17 +198,18 @@ impl App {
         Ok(threads)
     }
 
-    /// The message is now with another provider than those who report. One that is not configured any more may have
-    /// been renamed.
-    fn is_anothers(&self, message: &Message, by: &[&str]) -> bool {
-        let other = message.provider.as_deref().filter(|provider| !by.contains(provider));
-        other.is_some_and(|provider| self.reporters.contains_key(provider))
+    /// The message is now with another batch than the one that is reported, or with another provider than those who
+    /// report. One that is not configured any more may have been renamed.
+    fn is_anothers(&self, message: &Message, origin: Origin<'_>) -> bool {
+        let other = message.provider.as_deref().filter(|provider| !origin.providers.contains(provider));
+        origin.batch.is_some_and(|batch| message.batch_id != Some(batch))
+            || other.is_some_and(|provider| self.reporters.contains_key(provider))
     }
 
     /// One move for each message that its updates move, however many there are.
     fn decide(
         &self,
-        by: &[&str],
+        origin: Origin<'_>,
         threads: &HashMap<MessageId, Thread>,
         taken: &mut [Taken],
     ) -> Result<Vec<Move>, RecordError> {
@@ -204,7 +217,7 @@ impl App {
         let mut moves = Vec::new();
         for Thread { seen, reports } in threads.values() {
             let (mut state, mut last, mut contradicts) = (seen.state, None, false);
-            let anothers = self.is_anothers(seen, by);
+            let anothers = self.is_anothers(seen, origin);
             for (n, report) in reports {
                 let verdict = if anothers { state.take_from_another(*report) } else { state.take(*report) };
                 taken[*n] = match verdict {

@@ -9,8 +9,6 @@ use shared::courier::confirm_members;
 use shared::http::{self, Problem, json_body};
 use shared::id::{BatchId, NotAnId};
 use shared::message::Invalid;
-use shared::record::moves::Move;
-use shared::state::Reason;
 use shared::view::BatchView;
 use tracing::info;
 
@@ -43,42 +41,54 @@ impl App {
         let Some(batch) = self.batches.find(&providers, id).await? else {
             return Ok(unknown(&id.to_string()));
         };
-        let (outcome, wanted) = match resolution {
-            Resolution::Sent => (Outcome::Confirmed { request_id: None, refused: Vec::new() }, BatchState::Confirmed),
-            Resolution::NotSent { .. } => (Outcome::Disproved, BatchState::Rejected),
+        let batch = match batch.state {
+            BatchState::Unknown => self.settle_doubt(&batch, resolution, &operator.name).await?,
+            _ => batch,
         };
-        if batch.state != BatchState::Unknown && batch.state != wanted {
-            return Err(Problem::Conflict("Only a batch whose state is UNKNOWN can be resolved"));
+        if !self.says(&batch, resolution).await? {
+            return Err(Problem::Conflict("Only a batch whose state is UNKNOWN can be resolved, and only once"));
         }
-        // A courier may be asking the provider again, under its key: until its turn is over, nobody knows better.
-        if batch.state == BatchState::Unknown && batch.deadline >= clock::now() {
-            return Err(Problem::Conflict("A request for this batch may still be under way; try again in a minute"));
-        }
-        let answer = Answer { http_status: None, error: Some(format!("resolved by {}", operator.name)) };
-        let settled = self.batches.settle(&batch.provider, id, &outcome, &answer, clock::now()).await?;
-        match settled {
-            Some(batch) if batch.state == wanted => {
-                info!(event = "resolved", batch_id = %id, operator = operator.name, ?resolution, "resolved");
-                self.tell(&batch, resolution).await?;
-                Ok(http::json(StatusCode::OK, &BatchView::of(&batch)))
-            }
-            _ => Err(Problem::Conflict("The batch was settled in the meantime")),
-        }
+        info!(event = "resolved", batch_id = %id, operator = operator.name, ?resolution, "resolved");
+        self.tell(&batch, resolution).await?;
+        Ok(http::json(StatusCode::OK, &BatchView::of(&batch)))
     }
 
-    /// Tells the members. A repeat of the call tells those that could not be told.
-    async fn tell(&self, batch: &Batch, resolution: Resolution) -> Result<(), Problem> {
-        let now = clock::now();
-        let Resolution::NotSent { requeue } = resolution else {
-            confirm_members(&self.messages, &self.batches, batch).await;
-            return Ok(());
+    /// W5: writes the word down, unless the doubt was settled in the meantime; returns the batch as it stands then.
+    async fn settle_doubt(&self, batch: &Batch, resolution: Resolution, operator: &str) -> Result<Batch, Problem> {
+        // A courier may be asking the provider again, under its key: until its turn is over, nobody knows better.
+        if batch.deadline >= clock::now() {
+            return Err(Problem::Conflict("A request for this batch may still be under way; try again in a minute"));
+        }
+        let outcome = match resolution {
+            Resolution::Sent => Outcome::Confirmed { request_id: None, refused: Vec::new() },
+            Resolution::NotSent { requeue } => Outcome::Disproved { attempts: batch.attempts, requeue },
         };
-        let moves = batch.members.iter().map(|id| match requeue {
-            true => Ok(Move::requeue(*id, batch.id, now)),
-            false => Move::refuse(*id, batch.id, Reason::ProviderError, now),
-        });
-        for result in self.messages.make(&moves.collect::<Result<Vec<_>, _>>()?).await {
-            result?;
+        let answer = Answer { http_status: None, error: Some(format!("resolved by {operator}")) };
+        let settled = self.batches.settle(&batch.provider, batch.id, &outcome, &answer, clock::now()).await?;
+        settled.ok_or(Problem::Conflict("The batch is not in the record any more"))
+    }
+
+    /// The record says of the batch what this operator does. That it was not sent, a courier may have found out
+    /// itself, or an operator may have said with another wish for the messages.
+    async fn says(&self, batch: &Batch, resolution: Resolution) -> Result<bool, Problem> {
+        Ok(match resolution {
+            Resolution::Sent => batch.state == BatchState::Confirmed,
+            Resolution::NotSent { requeue } => {
+                batch.state == BatchState::Rejected
+                    && self.batches.requeue(&batch.provider, batch.id).await? == Some(requeue)
+            }
+        })
+    }
+
+    /// Tells the members. A repeat of the call, or a sweep, tells those that could not be told.
+    async fn tell(&self, batch: &Batch, resolution: Resolution) -> Result<(), Problem> {
+        match resolution {
+            Resolution::Sent => confirm_members(&self.messages, &self.batches, batch).await,
+            Resolution::NotSent { requeue } => {
+                if !self.messages.disprove_members(&self.batches, batch, requeue).await {
+                    return Err(Problem::Unavailable);
+                }
+            }
         }
         Ok(())
     }

@@ -79,13 +79,17 @@ impl App {
             Reach::All => SignedDuration::from_secs(VALIDITY_MAX_S) + window,
         };
         let since = clock::now() - back;
-        let mut swept = Swept { recovered: self.sweep_batches(since, &turn).await?, ..Swept::default() };
-        self.sweep_messages(since, &turn, &mut swept).await?;
+        // The messages first: whatever there is to find out about batches, it must not keep them waiting.
+        let mut swept = Swept::default();
+        let messages = self.sweep_messages(since, &turn, &mut swept).await;
+        swept.recovered += self.sweep_batches(since, &turn).await?;
+        messages?;
         info!(event = "swept", ?swept, "swept");
         Ok(swept)
     }
 
-    /// Batches without an outcome, also those whose messages have all been told.
+    /// Batches without an outcome, also those whose messages have all been told; and those with an outcome that some
+    /// may not have been told.
     async fn sweep_batches(&self, since: Timestamp, turn: &Turn) -> Result<usize, RecordError> {
         let mut recovered = 0;
         for connection in &self.courier.connections {
@@ -98,12 +102,7 @@ impl App {
         let (mut from, mut recovered) = (BatchId::first_of(since), 0);
         while self.courier.has_time(turn) {
             let page = self.courier.batches.open(provider, from, BATCHES_PAGE).await?;
-            for id in &page {
-                if !self.courier.has_time(turn) {
-                    return Ok(recovered);
-                }
-                recovered += usize::from(self.courier.recover(provider, *id, &[], turn).await?);
-            }
+            recovered += self.courier.recover_open(provider, &page, turn).await?;
             match page.last() {
                 Some(last) if page.len() == BATCHES_PAGE => from = last.after(),
                 _ => break,
@@ -134,11 +133,6 @@ impl App {
 
     async fn sweep_group(&self, group: &[Message], turn: &Turn, swept: &mut Swept) -> Result<(), RecordError> {
         let now = clock::now();
-        let held: Vec<_> = group.iter().filter(|message| message.state == State::Sending).collect();
-        swept.recovered += self.courier.recover_holders(&held, turn).await?;
-        let doubtful: Vec<_> = group.iter().filter(|message| message.state == State::Unconfirmed).collect();
-        self.courier.tell_doubtful(&doubtful).await?;
-
         let waiting = group.iter().filter(|message| message.state == State::Accepted);
         let (valid, expired): (Vec<_>, Vec<_>) = waiting.partition(|message| message.valid_until > now);
         swept.expired += self.expire(&expired, now).await?;
@@ -147,7 +141,11 @@ impl App {
         let overdue: Vec<_> =
             valid.iter().map(|message| message.id).filter(|id| id.created_at() <= overdue_from).collect();
         self.ring(&overdue, swept).await;
-        Ok(())
+
+        let held: Vec<_> = group.iter().filter(|message| message.state == State::Sending).collect();
+        swept.recovered += self.courier.recover_holders(&held, turn).await?;
+        let doubtful: Vec<_> = group.iter().filter(|message| message.state == State::Unconfirmed).collect();
+        self.courier.tell_doubtful(&doubtful).await
     }
 
     /// W11: what is no longer valid is not sent any more.

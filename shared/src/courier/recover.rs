@@ -28,18 +28,38 @@ impl Courier {
         Ok(recovered)
     }
 
-    /// Tells these UNCONFIRMED messages if their batch has been confirmed in the meantime, and whoever confirmed it
-    /// could not tell them.
+    /// Tells these UNCONFIRMED messages if the doubt about their batch has been settled in the meantime, and whoever
+    /// settled it could not tell them.
     pub async fn tell_doubtful(&self, doubtful: &[&Message]) -> Result<(), RecordError> {
-        for ((provider, id), _) in holders(doubtful) {
-            match self.batches.get(provider, id).await? {
-                Some(batch) if batch.state == BatchState::Confirmed => {
-                    confirm_members(&self.messages, &self.batches, &batch).await;
+        let holders: Vec<_> = holders(doubtful).into_keys().collect();
+        for batch in self.batches.get_many(&holders).await? {
+            match batch.state {
+                BatchState::Confirmed => confirm_members(&self.messages, &self.batches, &batch).await,
+                BatchState::Rejected => {
+                    self.tell_word(&batch).await?;
                 }
-                _ => {}
+                BatchState::Started | BatchState::Unknown | BatchState::Tomb => {}
             }
         }
         Ok(())
+    }
+
+    /// Takes up those of a provider's open batches that were left behind; returns how many. Those about which nothing
+    /// can be found out cost no more than their part of one reading.
+    pub async fn recover_open(&self, provider: &str, ids: &[BatchId], turn: &Turn) -> Result<usize, RecordError> {
+        let ids = ids.iter().filter(|id| id.created_at() + turn.length < clock::now());
+        let open: Vec<_> = ids.map(|id| (provider, *id)).collect();
+        let mut open = self.batches.get_many(&open).await?;
+        open.retain(|batch| batch.state != BatchState::Unknown || self.keyed(batch).is_some());
+        open.sort_unstable_by_key(|batch| batch.id);
+        let mut recovered = 0;
+        for batch in open {
+            if !self.has_time(turn) {
+                break;
+            }
+            recovered += usize::from(self.recover(provider, batch.id, &[], turn).await?);
+        }
+        Ok(recovered)
     }
 
     /// Takes up a batch that was left behind, which these messages name as theirs; tells whether it was.
@@ -87,10 +107,21 @@ impl Courier {
                 confirm(&self.messages, &settled, untold).await;
             }
             BatchState::Unknown => self.unconfirm(&settled, untold).await,
+            // What an operator said outlives the call that it was said in.
+            BatchState::Rejected if self.tell_word(&settled).await? => {}
             BatchState::Rejected | BatchState::Tomb => self.release(&settled, untold).await,
             BatchState::Started => return Ok(false),
         }
         Ok(is_news || !held.is_empty())
+    }
+
+    /// Tells the members of a batch that was not sent, if that is an operator's word; returns whether it is.
+    async fn tell_word(&self, batch: &Batch) -> Result<bool, RecordError> {
+        let word = self.batches.requeue(&batch.provider, batch.id).await?;
+        if let Some(requeue) = word {
+            self.messages.disprove_members(&self.batches, batch, requeue).await;
+        }
+        Ok(word.is_some())
     }
 
     /// What can be found out about a batch that nobody works on any more, and whether that is news.

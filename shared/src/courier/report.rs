@@ -31,7 +31,7 @@ pub(super) fn report(batch: &Batch, members: &[Message], tried: &Tried, begun: T
     let now = clock::now();
     let outcome = match tried.outcome {
         Outcome::Confirmed { .. } => "CONFIRMED",
-        Outcome::Rejected { .. } | Outcome::Disproved => "REJECTED",
+        Outcome::Rejected { .. } | Outcome::Disproved { .. } => "REJECTED",
         Outcome::Unknown => "UNKNOWN",
     };
     let oldest = members.first().map_or(begun, |oldest| oldest.id.created_at());

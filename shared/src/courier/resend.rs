@@ -16,12 +16,9 @@ impl Courier {
     /// Sends an unknown batch again under its key, once, while the provider surely remembers it; returns the
     /// batch as it stands then. Only "taken" settles it: any other answer is one to the repeat alone.
     pub(super) async fn resend(&self, batch: Batch, turn: &Turn) -> Result<Batch, RecordError> {
-        // A provider that is no longer configured can't be asked.
-        let to = self.connections.iter().find(|connection| connection.provider.name == batch.provider);
-        let remembers = |to: &&Connection| to.provider.remembers(batch.id, clock::now());
-        let Some(to) = to.filter(|to| batch.state == BatchState::Unknown && remembers(to)) else { return Ok(batch) };
+        let Some(to) = self.keyed(&batch).filter(|_| batch.state == BatchState::Unknown) else { return Ok(batch) };
         let Some(members) = self.members(&batch).await? else { return Ok(batch) };
-        if self.reach(to, turn).await.is_none() || !remembers(&to) {
+        if self.reach(to, turn).await.is_none() || self.keyed(&batch).is_none() {
             return Ok(batch);
         }
         let mine = Batch { owner: turn.owner.clone(), deadline: turn.deadline, ..batch };
@@ -39,6 +36,12 @@ impl Courier {
         info!(event = "resent", batch_id = %mine.id, attempts = mine.attempts + 1, ?outcome, "sent again under its key");
         let settled = self.batches.settle(&mine.provider, mine.id, &outcome, sent.answer(), clock::now()).await?;
         Ok(settled.unwrap_or(mine))
+    }
+
+    /// The batch's provider, while it surely remembers the batch's key. One that is no longer configured can't be asked.
+    pub(super) fn keyed(&self, batch: &Batch) -> Option<&Connection> {
+        let to = self.connections.iter().find(|connection| connection.provider.name == batch.provider);
+        to.filter(|to| to.provider.remembers(batch.id, clock::now()))
     }
 
     /// The batch's messages in request order, so that the bytes are the same.

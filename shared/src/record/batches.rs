@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::{SignedDuration, Timestamp};
 
+use super::get_many::get_many;
 use super::settlement::settlement;
 use super::{
     Item, RETENTION_DAYS, RecordError, attribute, expires_at, from_item, millisecond, text, to_item, unavailable,
@@ -44,8 +45,24 @@ impl Batches {
         answer.item.map(from_item).transpose()
     }
 
-    /// Batches without an outcome, from `from` on, oldest first, at most `limit`. What was settled a moment ago may
-    /// still be among them.
+    /// Reads batches of these providers as they are now, in no order; unknown ones are left out, and no two may be the
+    /// same.
+    pub async fn get_many(&self, batches: &[(&str, BatchId)]) -> Result<Vec<Batch>, RecordError> {
+        let keys: Vec<_> = batches.iter().map(|(provider, id)| key(provider, *id)).collect();
+        get_many(&self.client, &self.table, &keys, "get batches").await
+    }
+
+    /// An operator's word on a batch that was not sent: whether its members go out with another one; nothing if no
+    /// operator spoke.
+    pub async fn requeue(&self, provider: &str, id: BatchId) -> Result<Option<bool>, RecordError> {
+        let get = self.client.get_item().table_name(&self.table).set_key(Some(key(provider, id)));
+        let get = get.projection_expression("#requeue").expression_attribute_names("#requeue", "requeue");
+        let answer = get.consistent_read(true).send().await.map_err(unavailable("get an operator's word"))?;
+        Ok(answer.item.and_then(|item| item.get("requeue")?.as_bool().ok().copied()))
+    }
+
+    /// Batches that there is something to find out or to tell about, from `from` on, oldest first, at most `limit`.
+    /// What was settled a moment ago may still be among them.
     pub async fn open(&self, provider: &str, from: BatchId, limit: usize) -> Result<Vec<BatchId>, RecordError> {
         let query = self
             .client
@@ -149,15 +166,17 @@ impl Batches {
         }
     }
 
-    /// The refused members of a confirmed batch have all been told: there is nothing to find out any more.
+    /// The refused members of a confirmed batch, or those of one that an operator spoke about, have all been told:
+    /// there is nothing to find out any more.
     pub async fn close(&self, provider: &str, id: BatchId, now: Timestamp) -> Result<(), RecordError> {
         let update = self
             .update(provider, id, now)
             .update_expression("SET #updated_at = :now REMOVE #open")
-            .condition_expression("#state = :confirmed")
+            .condition_expression("#state IN (:confirmed, :rejected)")
             .expression_attribute_names("#open", "open")
             .expression_attribute_names("#state", "state")
-            .expression_attribute_values(":confirmed", attribute(BatchState::Confirmed)?);
+            .expression_attribute_values(":confirmed", attribute(BatchState::Confirmed)?)
+            .expression_attribute_values(":rejected", attribute(BatchState::Rejected)?);
         crash::around("close a batch", update.send()).await.map_err(unavailable("close a batch"))?;
         Ok(())
     }

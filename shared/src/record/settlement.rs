@@ -33,6 +33,8 @@ pub(super) fn settlement(
         Outcome::Unknown => {}
         // A report may have let the refused members look as if they were sent: somebody has to tell them.
         Outcome::Confirmed { refused, .. } if !refused.is_empty() => {}
+        // Its members were told of a doubt: somebody has to tell them the operator's word.
+        Outcome::Disproved { .. } => {}
         _ => {
             expression += " REMOVE #open";
             settlement.update = settlement.update.expression_attribute_names("#open", "open");
@@ -70,16 +72,22 @@ impl Settlement {
                 )?;
                 self.compare("attempts", ":mine", AttributeValue::N(attempts.to_string()));
                 self.compare("ambiguous", ":false", AttributeValue::Bool(false));
-                Ok("(#state IN (:started, :unknown) AND #attempts = :mine AND #ambiguous = :false) OR #state = :state")
+                // An operator's word stays open until it is told.
+                self.name("requeue");
+                Ok("(#state IN (:started, :unknown) AND #attempts = :mine AND #ambiguous = :false) \
+                    OR (#state = :state AND attribute_not_exists(#requeue))")
             }
             Outcome::Unknown => {
                 self.state(BatchState::Unknown, &[(":started", BatchState::Started)])?;
                 self.assign("ambiguous", AttributeValue::Bool(true));
                 Ok("#state IN (:started, :state)")
             }
-            Outcome::Disproved => {
+            Outcome::Disproved { attempts, requeue } => {
                 self.state(BatchState::Rejected, &[(":unknown", BatchState::Unknown)])?;
-                Ok("#state IN (:unknown, :state)")
+                self.assign("requeue", AttributeValue::Bool(*requeue));
+                // Of a request that was begun after the operator looked, the word says nothing.
+                self.compare("attempts", ":mine", AttributeValue::N(attempts.to_string()));
+                Ok("(#state = :unknown AND #attempts = :mine) OR (#state = :state AND #requeue = :requeue)")
             }
         }
     }
@@ -99,7 +107,11 @@ impl Settlement {
 
     /// Makes an attribute and a value known to the condition.
     fn compare(&mut self, name: &str, place: &str, value: AttributeValue) {
-        let update = self.update.clone().expression_attribute_names(format!("#{name}"), name);
-        self.update = update.expression_attribute_values(place, value);
+        self.name(name);
+        self.update = self.update.clone().expression_attribute_values(place, value);
+    }
+
+    fn name(&mut self, name: &str) {
+        self.update = self.update.clone().expression_attribute_names(format!("#{name}"), name);
     }
 }

@@ -44,6 +44,8 @@ pub(super) enum Action {
     },
     /// That is written down, or told to a message.
     Operator,
+    /// The function that does so is stopped.
+    OperatorStops,
     /// A write that nobody waits for reaches the record.
     Straggles,
     /// A request that was given up reaches the provider.
@@ -106,6 +108,7 @@ impl Protocol {
             Action::Status(one) => self.status_moves(world, one),
             Action::Resolves { batch, requeue } => self.resolve(world, batch, requeue),
             Action::Operator => self.operator_writes(world),
+            Action::OperatorStops => self.operator_stops(world),
             Action::Straggles => match world.straggler.take() {
                 Some(Straggler::Courier(errand)) => drop(self.courier_writes(world, &errand)),
                 Some(Straggler::Sweep(visit)) => drop(self.sweep_writes(world, Owner::Gone, &visit)),

@@ -35,6 +35,9 @@ impl Protocol {
         self.choices_of_status(world, next);
         if world.word.is_some() {
             next.push(Action::Operator);
+            if self.may(world, Event::Crash) {
+                next.push(Action::OperatorStops);
+            }
         }
         if world.straggler.is_some() {
             next.push(Action::Straggles);

@@ -47,5 +47,6 @@ pub(super) fn all() -> Vec<Settings> {
         },
         Settings { attempts_max: 1, ..keyed(one(Mutant::UnconfirmedForgotten, &[(Unanswered, 1), (Crash, 1)])) },
         Settings { attempts_max: 1, ..keyed(one(Mutant::WordOutdated, &[(Word, 1), (Unanswered, 1)])) },
+        Settings { attempts_max: 1, ..one(Mutant::WordForgotten, &[(Word, 1), (Unanswered, 1), (Crash, 1)]) },
     ]
 }

@@ -1,7 +1,6 @@
 //! An operator, who settles a batch in doubt by what the provider's own books say.
 
 use shared::batch::BatchState;
-use shared::state::State;
 
 use super::Protocol;
 use super::sets::Set;
@@ -14,8 +13,6 @@ use super::writes::{Fate, Outcome, Reply, Standing};
 pub(super) struct Word {
     batch: BatchNo,
     outcome: Outcome,
-    /// What was not sent goes out with another batch.
-    requeue: bool,
     /// Whom to tell next (W6), once the word is in the record (W5).
     todo: Option<Set>,
 }
@@ -33,29 +30,34 @@ impl Protocol {
         world.happened.count(Event::Word);
         let sent = world.provider.requests[usize::from(batch)].billed > 0;
         let attempts = world.batch(batch).attempts;
-        let outcome = if sent { Outcome::Confirmed { refused: Set::EMPTY } } else { Outcome::Disproved { attempts } };
-        world.word = Some(Word { batch, outcome, requeue, todo: None });
+        let disproved = Outcome::Disproved { attempts, requeue };
+        let outcome = if sent { Outcome::Confirmed { refused: Set::EMPTY } } else { disproved };
+        world.word = Some(Word { batch, outcome, todo: None });
     }
 
-    /// The next write of a resolution. A call that fails is made again, so none is stopped for good.
+    /// The call fails, and the operator does not make it again.
+    pub(super) fn operator_stops(&self, world: &mut World) {
+        world.happened.count(Event::Crash);
+        world.word = None;
+    }
+
+    /// The next write of a resolution.
     pub(super) fn operator_writes(&self, world: &mut World) {
-        let Some(word @ Word { batch, outcome, requeue, todo }) = world.word else { return };
+        let Some(word @ Word { batch, outcome, todo }) = world.word else { return };
         let Some(todo) = todo else {
-            let settled = matches!(
-                (self.settle(world, batch, outcome), outcome),
-                (Reply::Stands(Some(Standing::Confirmed { .. })), Outcome::Confirmed { .. })
-                    | (Reply::Stands(Some(Standing::Rejected)), Outcome::Disproved { .. })
-            );
+            let settled = match (self.settle(world, batch, outcome), outcome) {
+                (Reply::Stands(Some(Standing::Confirmed { .. })), Outcome::Confirmed { .. }) => true,
+                (Reply::Stands(Some(Standing::Disproved { requeue: found })), Outcome::Disproved { requeue, .. }) => {
+                    found == requeue
+                }
+                _ => false,
+            };
             let todo = Some(world.batch(batch).members);
             world.word = settled.then_some(Word { todo, ..word });
             return;
         };
-        if let Some(first) = todo.first() {
-            match (outcome, world.batch(batch).standing()) {
-                (Outcome::Confirmed { .. }, Some(standing)) => self.tell(world, first, batch, standing, Fate::Keep),
-                _ if requeue => self.requeue(world, first, batch),
-                _ => drop(self.shift(world, first, batch, State::NotSent)),
-            }
+        if let (Some(first), Some(standing)) = (todo.first(), world.batch(batch).standing()) {
+            self.tell(world, first, batch, standing, Fate::Keep);
         }
         world.word = todo.rest().map(|todo| Word { todo: Some(todo), ..word });
     }

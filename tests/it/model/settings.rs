@@ -129,6 +129,8 @@ pub(super) enum Mutant {
     UnconfirmedForgotten,
     /// An operator's word is taken though a request was begun after it was given.
     WordOutdated,
+    /// Sweep takes no interest in messages that were not told an operator's word.
+    WordForgotten,
 }
 
 impl Settings {

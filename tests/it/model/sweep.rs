@@ -61,6 +61,7 @@ impl Protocol {
     /// The messages that a sweep finds to name this batch as theirs, and to wait for what becomes of it.
     fn found(&self, world: &World, batch: BatchNo) -> Set {
         let doubtful = if self.is(Mutant::UnconfirmedForgotten) { None } else { Some(State::Unconfirmed) };
+        let doubtful = doubtful.filter(|_| world.batch(batch).word.is_none() || !self.is(Mutant::WordForgotten));
         let states = [Some(State::Sending), doubtful].into_iter().flatten();
         let found = states.fold(Set::EMPTY, |found, state| found.and(world.held(batch, state)));
         found.and(self.disputed(world, batch))
@@ -176,7 +177,7 @@ impl Protocol {
         let attempts = world.batch(visit.batch).attempts;
         let outcome = match answer {
             Answer::Taken { refused } => Outcome::Confirmed { refused },
-            Answer::Error if self.is(Mutant::RepeatProves) => Outcome::Disproved { attempts },
+            Answer::Error if self.is(Mutant::RepeatProves) => Outcome::Disproved { attempts, requeue: true },
             _ => Outcome::Unknown,
         };
         world.sweeps[usize::from(sweep)] = Some(Visit { step: Step::Record { outcome }, ..visit });

@@ -66,6 +66,8 @@ pub(super) struct Batch {
     pub(super) ambiguous: bool,
     pub(super) owner: Owner,
     pub(super) refused: Set,
+    /// What an operator said of a batch that was not sent: whether its members go out with another one.
+    pub(super) word: Option<bool>,
 }
 
 /// Who registered a batch's last attempt.

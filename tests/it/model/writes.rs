@@ -25,9 +25,17 @@ pub(super) enum Reply {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Standing {
     Started,
-    Unknown { attempts: u8 },
-    Confirmed { refused: Set },
+    Unknown {
+        attempts: u8,
+    },
+    Confirmed {
+        refused: Set,
+    },
     Rejected,
+    /// An operator said that it was not sent, and whether its members go out with another batch.
+    Disproved {
+        requeue: bool,
+    },
     Buried,
 }
 
@@ -44,6 +52,7 @@ pub(super) enum Outcome {
     /// It was in doubt after these attempts, and was not sent.
     Disproved {
         attempts: u8,
+        requeue: bool,
     },
 }
 
@@ -68,7 +77,7 @@ impl Batch {
             BatchState::Started => Standing::Started,
             BatchState::Unknown => Standing::Unknown { attempts: self.attempts },
             BatchState::Confirmed => Standing::Confirmed { refused: self.refused },
-            BatchState::Rejected => Standing::Rejected,
+            BatchState::Rejected => self.word.map_or(Standing::Rejected, |requeue| Standing::Disproved { requeue }),
             BatchState::Tomb => Standing::Buried,
         })
     }
@@ -136,7 +145,7 @@ impl Protocol {
             }
             Outcome::Unknown => (settled.is_open(), BatchState::Unknown),
             // The same for a batch in doubt, by somebody who knows.
-            Outcome::Disproved { attempts } => {
+            Outcome::Disproved { attempts, .. } => {
                 let last = attempts == made || self.is(Mutant::WordOutdated);
                 (settled.is(BatchState::Unknown) && last, BatchState::Rejected)
             }
@@ -146,6 +155,9 @@ impl Protocol {
             settled.ambiguous |= outcome == Outcome::Unknown;
             if let Outcome::Confirmed { refused } = outcome {
                 settled.refused = settled.refused.and(refused);
+            }
+            if let Outcome::Disproved { requeue, .. } = outcome {
+                settled.word = Some(requeue);
             }
         }
         Reply::Stands(settled.standing())
@@ -160,6 +172,10 @@ impl Protocol {
                 return self.refuse_one(world, message, batch);
             }
             (Standing::Confirmed { .. }, _) => State::Confirmed,
+            (Standing::Disproved { requeue: true }, _) => {
+                return self.requeue(world, message, batch);
+            }
+            (Standing::Disproved { requeue: false }, _) => State::NotSent,
             (Standing::Unknown { .. }, _) if self.is(Mutant::TimeoutIsNotSent) => State::NotSent,
             (Standing::Unknown { .. }, _) => State::Unconfirmed,
             (Standing::Buried, _) | (Standing::Rejected, Fate::Keep) => State::Accepted,
@@ -194,7 +210,7 @@ impl Protocol {
     }
 
     /// W8 on an operator's word: the message waits, though it was told of a doubt.
-    pub(super) fn requeue(&self, world: &mut World, message: MessageNo, batch: BatchNo) {
+    fn requeue(&self, world: &mut World, message: MessageNo, batch: BatchNo) {
         let requeued = world.message_mut(message);
         if requeued.batch == Some(batch) && (requeued.is(State::Unconfirmed) || comes_to(requeued, State::Accepted)) {
             (requeued.state, requeued.batch) = (Some(State::Accepted), None);
