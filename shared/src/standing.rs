@@ -19,9 +19,9 @@ use crate::pace::{Pace, Slot};
 const WAIT_MAX: SignedDuration = SignedDuration::from_secs(10);
 
 /// What a courier takes to claim a batch.
-const CLAIMING: SignedDuration = SignedDuration::from_millis(200);
+const CLAIMING: SignedDuration = SignedDuration::from_millis(100);
 /// Couriers that may wait for each other.
-const CLAIMERS_MAX: i32 = 10;
+const CLAIMERS_MAX: i32 = 20;
 
 /// Rounds that a provider may be behind before it is levelled: chance alone makes it no more than one.
 const LAG_MAX: u64 = 2;

@@ -64,9 +64,11 @@ impl Courier {
         self.connections.iter().filter(|to| !self.load(to, &waiting.read, now).is_empty()).collect()
     }
 
-    /// Others may claim the same messages now, and halve what would have been one batch.
+    /// Others may claim the same messages now, and halve what would have been one batch; or, where a full batch leaves
+    /// enough for all, take a slot of another provider for nothing, which costs that one its equal share.
     pub(super) fn is_contested(&self, waiting: &Waiting, able: &[&Connection]) -> bool {
-        waiting.read.len() < self.plan.size && able.iter().any(|to| to.provider.shape() != Shape::Single)
+        let shared = waiting.read.len() < self.plan.size || self.connections.len() > 1;
+        shared && able.iter().any(|to| to.provider.shape() != Shape::Single)
     }
 
     /// Claims the next batch of what waits, if there is one to send now. Moves `from` to the first message that was
