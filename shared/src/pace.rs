@@ -1,11 +1,9 @@
 //! The pace: how requests of many dispatchers keep the provider's rate.
 //!
-//! A provider's item holds `next_at`, the moment from which its next request may be sent. Taking a slot is one
-//! conditional write that moves it on, so two dispatchers never hold the same slot. A slot is only good
-//! for [`VALIDITY_MS`]: a dispatcher that stalls takes another, and since the interval includes the
-//! validity, even the latest use of one slot and the earliest of the next stay a full rate interval apart.
-//! Because claims are made in the wait for the slot, the slots also keep dispatchers out of each
-//! other's way, which is what keeps batches full.
+//! A provider's [standing](crate::standing) holds `next_at`, the moment from which its next request may be sent. Taking
+//! a slot moves it on, so two dispatchers never hold the same slot. A slot is only good for [`VALIDITY_MS`]: a
+//! dispatcher that stalls takes another, and since the interval includes the validity, even the latest use of one slot
+//! and the earliest of the next stay a full rate interval apart.
 
 use jiff::{SignedDuration, Timestamp};
 
