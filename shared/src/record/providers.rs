@@ -53,8 +53,8 @@ impl Providers {
             .put_item()
             .table_name(&self.table)
             .set_item(Some(to_item(&new)?))
-            .condition_expression("attribute_not_exists(#name) OR #version = :seen")
-            .expression_attribute_names("#name", "name")
+            // Also where an earlier deployment left an item that had no versions yet.
+            .condition_expression("attribute_not_exists(#version) OR #version = :seen")
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":seen", AttributeValue::N(seen.version.to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
