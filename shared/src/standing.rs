@@ -18,10 +18,8 @@ use crate::pace::{Pace, Slot};
 /// A slot further away than this is not worth waiting for: the bells go back instead.
 const WAIT_MAX: SignedDuration = SignedDuration::from_secs(10);
 
-/// What a courier takes to claim a batch.
-const CLAIMING: SignedDuration = SignedDuration::from_millis(100);
-/// Couriers that may wait for each other.
-const CLAIMERS_MAX: i32 = 20;
+/// A courier that claims for longer than this has died.
+const CLAIMING_MAX: SignedDuration = SignedDuration::from_secs(3);
 
 /// Rounds that a provider may be behind before it is levelled: chance alone makes it no more than one.
 const LAG_MAX: u64 = 2;
@@ -97,11 +95,15 @@ impl Standing {
         Ok((taken, Slot::new(at)))
     }
 
-    /// The next turn to claim, if it comes soon: a clock that is far ahead must not stop those of the others.
-    pub fn take_turn(&self, now: Timestamp) -> Option<(Self, Slot)> {
-        let at = self.next_at.map_or(now, |next_at| next_at.max(now));
-        let turn = (Self { next_at: Some(at + CLAIMING), ..self.clone() }, Slot::new(at));
-        (at <= now + CLAIMING * CLAIMERS_MAX).then_some(turn)
+    /// The turn to claim, unless somebody has it. A clock that is far ahead must not keep it from the others.
+    pub fn take_turn(&self, now: Timestamp) -> Option<Self> {
+        let taken = self.next_at.is_some_and(|until| until > now && until <= now + CLAIMING_MAX);
+        (!taken).then(|| Self { next_at: Some(now + CLAIMING_MAX), ..self.clone() })
+    }
+
+    /// The turn to claim is over.
+    pub fn pass_on(&self, now: Timestamp) -> Self {
+        Self { next_at: Some(now), ..self.clone() }
     }
 
     /// The same with another count of batches.
@@ -244,6 +246,15 @@ mod tests {
         assert_eq!(take(&probed.fail(terms(1.0), second(32)), second(33)).unwrap_err(), second(62));
         let mended = probed.succeed();
         assert!(!mended.is_troubled() && take(&mended, second(33)).is_ok());
+    }
+
+    #[test]
+    fn one_claims_at_a_time_until_it_passes_on_or_is_dead() {
+        let taken = Standing::new("#").take_turn(second(0)).unwrap();
+        assert!(taken.take_turn(second(1)).is_none());
+        assert!(taken.pass_on(second(1)).take_turn(second(1)).is_some());
+        assert!(taken.take_turn(second(3)).is_some());
+        assert!(taken.take_turn(second(-60)).is_some(), "whoever is a minute ahead keeps nobody waiting");
     }
 
     proptest! {

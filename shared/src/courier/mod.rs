@@ -25,9 +25,9 @@ use crate::record::messages::Messages;
 use crate::record::numbers::Numbers;
 use crate::record::providers::Providers;
 use attempts::Fate;
-use claim::{Claim, Claimed};
+use claim::{Claim, Claimed, Waiting};
 use report::report;
-use turns::{Grant, Taken};
+use turns::{ClaimTurn, Grant, Taken};
 
 pub use settle::confirm_members;
 
@@ -89,37 +89,55 @@ impl Courier {
         if !self.has_time(turn) {
             return Ok(Round::OutOfTime);
         }
-        let mut waiting = self.waiting(*from).await?;
-        let mut able = self.able(&waiting);
-        // Two who claim at the same time halve what would have filled one batch, so they claim one after the other.
-        if self.is_contested(&waiting, &able) && self.await_turn_to_claim().await {
-            waiting = self.waiting(*from).await?;
-            able = self.able(&waiting);
-        }
+        let waiting = self.waiting(*from).await?;
+        let able = self.able(&waiting);
         if able.is_empty() {
             return Ok(Round::Idle);
         }
+        // Two who claim at the same time halve what would have filled one batch, so they claim one after the other.
+        let mut claiming = match self.is_contested(&waiting, &able) {
+            true => self.await_turn_to_claim().await,
+            false => ClaimTurn::default(),
+        };
+        let waiting = if claiming.waited { self.waiting(*from).await? } else { waiting };
+        let claimed = self.claim_for_slot(waiting, from, turn, &mut claiming).await;
+        self.pass_on(&mut claiming).await;
+        match claimed? {
+            Ok((grant, claimed)) => self.carry(&grant, claimed, turn).await,
+            Err(ended) => Ok(ended),
+        }
+    }
+
+    /// Takes the slot of the provider whose turn it is, and claims a batch for it; or how the round ends without one.
+    async fn claim_for_slot(
+        &self,
+        mut waiting: Waiting,
+        from: &mut MessageId,
+        turn: &Turn,
+        claiming: &mut ClaimTurn,
+    ) -> Result<Result<(Grant<'_>, Claimed), Round>, RecordError> {
+        let able = self.able(&waiting);
+        if able.is_empty() {
+            return Ok(Err(Round::Idle));
+        }
         let grant = match self.choose(&able).await? {
             Taken::Slot(grant) => grant,
-            Taken::NotBefore(moment) => return Ok(Round::NoSlot(moment)),
+            Taken::NotBefore(moment) => return Ok(Err(Round::NoSlot(moment))),
         };
         // What is claimed long before its slot only waits in somebody's hands.
         let ahead = grant.slot.wait(clock::now()) - grant.to.provider.terms().pace.interval();
         if ahead.is_positive() {
+            self.pass_on(claiming).await;
             sleep(ahead).await;
             waiting = self.waiting(*from).await?;
         }
-        match self.claim_waiting(grant.to, waiting, from, turn).await? {
-            Claim::Batch(claimed) => self.carry(&grant, claimed, turn).await,
-            Claim::Passed => {
-                self.give_back(&grant).await;
-                Ok(Round::Carried)
-            }
-            Claim::Nothing => {
-                self.give_back(&grant).await;
-                Ok(Round::Idle)
-            }
-        }
+        let ended = match self.claim_waiting(grant.to, waiting, from, turn).await? {
+            Claim::Batch(claimed) => return Ok(Ok((grant, claimed))),
+            Claim::Passed => Round::Carried,
+            Claim::Nothing => Round::Idle,
+        };
+        self.give_back(&grant).await;
+        Ok(Err(ended))
     }
 
     /// Carries a claimed batch.

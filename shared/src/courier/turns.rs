@@ -14,6 +14,9 @@ use crate::standing::{Errand, Share, Standing, levelled, order};
 
 /// The item of those who claim. No provider can have this name.
 const CLAIMING: &str = "#claiming";
+/// Whoever waits for a turn looks again after about so long, and in all for no longer than the turn of a dead one lasts.
+const LOOK: SignedDuration = SignedDuration::from_millis(60);
+const LOOKS_MAX: usize = 80;
 /// Races lost to other dispatchers before a slot counts as not to be had.
 const RACES_MAX: usize = 16;
 /// After so many lost races there may be a slot again.
@@ -27,6 +30,14 @@ pub(super) struct Grant<'a> {
     pub(super) probe: bool,
 }
 
+/// The turn to claim, if it was taken.
+#[derive(Default)]
+pub(super) struct ClaimTurn {
+    held: Option<Standing>,
+    /// There was somebody to wait for: what was read before is not what there is.
+    pub(super) waited: bool,
+}
+
 /// What there was to take.
 pub(super) enum Taken<T> {
     Slot(T),
@@ -35,25 +46,35 @@ pub(super) enum Taken<T> {
 }
 
 impl Courier {
-    /// Keeps those who claim apart, at all providers; tells whether there was somebody to wait for.
+    /// Keeps those who claim apart, at all providers: waits until nobody else does, or seems to be dead.
     ///
-    /// Nothing depends on it but the fullness of batches, so whatever fails is passed over.
-    pub(super) async fn await_turn_to_claim(&self) -> bool {
-        for _ in 0..RACES_MAX {
+    /// Nothing depends on it but the fullness of batches and the equality of shares, so what fails is passed over.
+    pub(super) async fn await_turn_to_claim(&self) -> ClaimTurn {
+        let mut turn = ClaimTurn::default();
+        for _ in 0..LOOKS_MAX {
             let Ok(Some(seen)) = self.providers.standings(&[CLAIMING]).await.map(|mut seen| seen.pop()) else { break };
-            let now = clock::now();
-            let Some((taken, slot)) = seen.take_turn(now) else { break };
-            match self.providers.write(&seen, taken, clock::token()).await {
-                Ok(Written::Done) => {
-                    let wait = slot.wait(now);
-                    sleep(wait).await;
-                    return wait.is_positive();
+            if let Some(taken) = seen.take_turn(clock::now()) {
+                match self.providers.write(&seen, taken.clone(), clock::token()).await {
+                    Ok(Written::Done) => {
+                        turn.held = Some(Standing { version: seen.version + 1, ..taken });
+                        break;
+                    }
+                    Ok(Written::Raced) => {}
+                    Err(_) => break,
                 }
-                Ok(Written::Raced) => {}
-                Err(_) => break,
             }
+            turn.waited = true;
+            sleep(clock::jittered(LOOK)).await;
         }
-        false
+        turn
+    }
+
+    /// The next one may claim; without this, it would wait until the turn is over.
+    pub(super) async fn pass_on(&self, turn: &mut ClaimTurn) {
+        if let Some(held) = turn.held.take() {
+            // Who lost the turn has nothing to pass on.
+            let _ = self.providers.write(&held, held.pass_on(clock::now()), clock::token()).await;
+        }
     }
 
     /// The provider furthest below its share, of those that are able to carry what waits, and its next slot.
