@@ -120,12 +120,14 @@ async fn a_period_that_takes_too_long_to_read_is_refused_and_never_answered_in_p
 async fn a_period_of_many_pages_and_days_is_read_whole() {
     const BATCHES: usize = 1_600;
     const MEMBERS: usize = 100;
+    const QUARTER_S: i64 = 6 * 3_600;
     let scene = scene(Settings { record_days: 4, ..Settings::default() }).await;
     let now = shared::clock::now();
     let earliest = now - SignedDuration::from_hours(60);
     for n in 0..BATCHES {
-        // 4 KB each and half of them in one hour, so that a slice has several pages of 1 MB.
-        let age_s = if n % 2 == 0 { 3_600 * n / BATCHES } else { 216_000 * n / BATCHES };
+        // 4 KB each and half of them in one hour in the middle of a quarter, so that a slice has several pages of 1 MB.
+        let into_quarter_s = (now.as_second() % QUARTER_S) as usize;
+        let age_s = if n % 2 == 0 { into_quarter_s + 7_200 + 3_600 * n / BATCHES } else { 216_000 * n / BATCHES };
         let id = BatchId::new(now - SignedDuration::from_secs(1 + age_s as i64), [n as u8; 10]);
         let members = vec![json!({"S": shared::clock::message_id()}); MEMBERS];
         let item = json!({
