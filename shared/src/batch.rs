@@ -55,6 +55,10 @@ pub struct Batch {
     pub refused: Vec<MessageId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// An operator's word on a batch that was not sent: whether its members go out with another one. Nothing if no
+    /// operator spoke.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requeue: Option<bool>,
     #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
     pub updated_at: Timestamp,
 }

@@ -213,6 +213,7 @@ mod tests {
             http_status: error,
             request_id: None,
             last_error: error.map(|status| format!("error {status}")),
+            requeue: None,
             updated_at: at(i64::from(n % 7)),
         }
     }

@@ -5,7 +5,7 @@ use lambda_http::{Body, Request, RequestExt, Response};
 use serde_json::{Value, json};
 use shared::batch::{Answer, Batch, BatchState, Outcome};
 use shared::clock;
-use shared::courier::confirm_members;
+use shared::courier::{confirm_members, disprove_members};
 use shared::http::{self, Problem, json_body};
 use shared::id::{BatchId, NotAnId};
 use shared::message::Invalid;
@@ -45,7 +45,7 @@ impl App {
             BatchState::Unknown => self.settle_doubt(&batch, resolution, &operator.name).await?,
             _ => batch,
         };
-        if !self.says(&batch, resolution).await? {
+        if !says(&batch, resolution) {
             return Err(Problem::Conflict("Only a batch whose state is UNKNOWN can be resolved, and only once"));
         }
         info!(event = "resolved", batch_id = %id, operator = operator.name, ?resolution, "resolved");
@@ -68,29 +68,26 @@ impl App {
         settled.ok_or(Problem::Conflict("The batch is not in the record any more"))
     }
 
-    /// The record says of the batch what this operator does. That it was not sent, a courier may have found out
-    /// itself, or an operator may have said with another wish for the messages.
-    async fn says(&self, batch: &Batch, resolution: Resolution) -> Result<bool, Problem> {
-        Ok(match resolution {
-            Resolution::Sent => batch.state == BatchState::Confirmed,
-            Resolution::NotSent { requeue } => {
-                batch.state == BatchState::Rejected
-                    && self.batches.requeue(&batch.provider, batch.id).await? == Some(requeue)
-            }
-        })
-    }
-
     /// Tells the members. A repeat of the call, or a sweep, tells those that could not be told.
     async fn tell(&self, batch: &Batch, resolution: Resolution) -> Result<(), Problem> {
         match resolution {
             Resolution::Sent => confirm_members(&self.messages, &self.batches, batch).await,
             Resolution::NotSent { requeue } => {
-                if !self.messages.disprove_members(&self.batches, batch, requeue).await {
+                if !disprove_members(&self.messages, &self.batches, batch, requeue).await {
                     return Err(Problem::Unavailable);
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// The record says of the batch what this operator does. That it was not sent, a courier may have found out itself, or
+/// an operator may have said with another wish for the messages.
+fn says(batch: &Batch, resolution: Resolution) -> bool {
+    match resolution {
+        Resolution::Sent => batch.state == BatchState::Confirmed,
+        Resolution::NotSent { requeue } => batch.state == BatchState::Rejected && batch.requeue == Some(requeue),
     }
 }
 

@@ -29,7 +29,7 @@ use claim::{Claim, Claimed, Waiting};
 use report::report;
 use turns::{ClaimTurn, Grant, Taken};
 
-pub use settle::confirm_members;
+pub use settle::{confirm_members, disprove_members};
 
 /// What it takes to record an outcome after the provider has answered, with retries.
 const RECORD_MS: i64 = 8_000;
@@ -200,6 +200,7 @@ impl Courier {
             request_id: None,
             refused: Vec::new(),
             last_error: None,
+            requeue: None,
             updated_at: clock::now(),
         }
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tracing::info;
 
-use super::settle::{confirm, confirm_members};
+use super::settle::{confirm, confirm_members, disprove_members};
 use super::{Courier, Turn};
 use crate::batch::{Answer, Batch, BatchState, Outcome};
 use crate::clock;
@@ -33,12 +33,12 @@ impl Courier {
     pub async fn tell_doubtful(&self, doubtful: &[&Message]) -> Result<(), RecordError> {
         let holders: Vec<_> = holders(doubtful).into_keys().collect();
         for batch in self.batches.get_many(&holders).await? {
-            match batch.state {
-                BatchState::Confirmed => confirm_members(&self.messages, &self.batches, &batch).await,
-                BatchState::Rejected => {
-                    self.tell_word(&batch).await?;
+            match (batch.state, batch.requeue) {
+                (BatchState::Confirmed, _) => confirm_members(&self.messages, &self.batches, &batch).await,
+                (BatchState::Rejected, Some(requeue)) => {
+                    disprove_members(&self.messages, &self.batches, &batch, requeue).await;
                 }
-                BatchState::Started | BatchState::Unknown | BatchState::Tomb => {}
+                _ => {}
             }
         }
         Ok(())
@@ -98,30 +98,23 @@ impl Courier {
         let (settled, is_news) = self.find_out(batch, turn, now).await?;
         // What was known before was told before, but to those who still name the batch as theirs.
         let untold = if is_news { &settled.members } else { &members };
-        match settled.state {
+        match (settled.state, settled.requeue) {
             // Its refused members may have been told that they were sent.
-            BatchState::Confirmed if !settled.refused.is_empty() => {
+            (BatchState::Confirmed, _) if !settled.refused.is_empty() => {
                 confirm_members(&self.messages, &self.batches, &settled).await;
             }
-            BatchState::Confirmed => {
+            (BatchState::Confirmed, _) => {
                 confirm(&self.messages, &settled, untold).await;
             }
-            BatchState::Unknown => self.unconfirm(&settled, untold).await,
+            (BatchState::Unknown, _) => self.unconfirm(&settled, untold).await,
             // What an operator said outlives the call that it was said in.
-            BatchState::Rejected if self.tell_word(&settled).await? => {}
-            BatchState::Rejected | BatchState::Tomb => self.release(&settled, untold).await,
-            BatchState::Started => return Ok(false),
+            (BatchState::Rejected, Some(requeue)) => {
+                disprove_members(&self.messages, &self.batches, &settled, requeue).await;
+            }
+            (BatchState::Rejected | BatchState::Tomb, _) => self.release(&settled, untold).await,
+            (BatchState::Started, _) => return Ok(false),
         }
         Ok(is_news || !held.is_empty())
-    }
-
-    /// Tells the members of a batch that was not sent, if that is an operator's word; returns whether it is.
-    async fn tell_word(&self, batch: &Batch) -> Result<bool, RecordError> {
-        let word = self.batches.requeue(&batch.provider, batch.id).await?;
-        if let Some(requeue) = word {
-            self.messages.disprove_members(&self.batches, batch, requeue).await;
-        }
-        Ok(word.is_some())
     }
 
     /// What can be found out about a batch that nobody works on any more, and whether that is news.

@@ -105,21 +105,19 @@ pub async fn confirm_members(messages: &Messages, batches: &Batches, batch: &Bat
     }
 }
 
-impl Messages {
-    /// W6 of a batch that an operator knows was not sent: with `requeue` its members go out with another one, without
-    /// it not at all. Returns whether all could be told.
-    pub async fn disprove_members(&self, batches: &Batches, batch: &Batch, requeue: bool) -> bool {
-        let now = clock::now();
-        let moves = batch.members.iter().map(|id| match requeue {
-            true => Ok(Move::requeue(*id, batch.id, now)),
-            false => Move::refuse(*id, batch.id, Reason::ProviderError, now),
-        });
-        let told = make(self, batch, moves.collect()).await;
-        if told {
-            close(batches, batch).await;
-        }
-        told
+/// W6 of a batch that an operator knows was not sent: with `requeue` its members go out with another one, without it
+/// not at all. Returns whether all could be told.
+pub async fn disprove_members(messages: &Messages, batches: &Batches, batch: &Batch, requeue: bool) -> bool {
+    let now = clock::now();
+    let moves = batch.members.iter().map(|id| match requeue {
+        true => Ok(Move::requeue(*id, batch.id, now)),
+        false => Move::refuse(*id, batch.id, Reason::ProviderError, now),
+    });
+    let told = make(messages, batch, moves.collect()).await;
+    if told {
+        close(batches, batch).await;
     }
+    told
 }
 
 /// All have been told. If this fails, a sweep tells them again, which changes nothing.

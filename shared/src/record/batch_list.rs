@@ -148,6 +148,7 @@ mod tests {
             request_id: None,
             refused: Vec::new(),
             last_error: None,
+            requeue: None,
             updated_at: Timestamp::UNIX_EPOCH,
         }
     }

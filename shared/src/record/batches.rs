@@ -52,15 +52,6 @@ impl Batches {
         get_many(&self.client, &self.table, &keys, "get batches").await
     }
 
-    /// An operator's word on a batch that was not sent: whether its members go out with another one; nothing if no
-    /// operator spoke.
-    pub async fn requeue(&self, provider: &str, id: BatchId) -> Result<Option<bool>, RecordError> {
-        let get = self.client.get_item().table_name(&self.table).set_key(Some(key(provider, id)));
-        let get = get.projection_expression("#requeue").expression_attribute_names("#requeue", "requeue");
-        let answer = get.consistent_read(true).send().await.map_err(unavailable("get an operator's word"))?;
-        Ok(answer.item.and_then(|item| item.get("requeue")?.as_bool().ok().copied()))
-    }
-
     /// Batches that there is something to find out or to tell about, from `from` on, oldest first, at most `limit`.
     /// What was settled a moment ago may still be among them.
     pub async fn open(&self, provider: &str, from: BatchId, limit: usize) -> Result<Vec<BatchId>, RecordError> {
