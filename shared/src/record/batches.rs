@@ -13,7 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::get_many::get_many;
 use super::settlement::settlement;
 use super::{
-    Item, RETENTION_DAYS, RecordError, attribute, expires_at, from_item, millisecond, text, to_item, unavailable,
+    Item, Put, RETENTION_DAYS, RecordError, attribute, expires_at, from_item, millisecond, put_or_found, text, to_item,
+    unavailable,
 };
 use crate::batch::{Answer, Batch, BatchState, Outcome};
 use crate::crash;
@@ -199,17 +200,11 @@ impl Batches {
 }
 
 fn written<T>(result: Result<T, SdkError<PutItemError>>) -> Result<Intent, RecordError> {
-    match result {
-        Ok(_) => Ok(Intent::Written),
-        Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
-            let PutItemError::ConditionalCheckFailedException(found) = error.into_err() else {
-                return Ok(Intent::Lost(None));
-            };
-            let found: Option<Batch> = found.item.map(from_item).transpose()?;
-            Ok(Intent::Lost(found.map(|batch| batch.state)))
-        }
-        Err(error) => Err(unavailable("write a batch")(error)),
-    }
+    Ok(match put_or_found(result, "write a batch")? {
+        Put::Done => Intent::Written,
+        Put::Found(item) if item.is_empty() => Intent::Lost(None),
+        Put::Found(item) => Intent::Lost(Some(from_item::<Batch>(item)?.state)),
+    })
 }
 
 /// A batch's primary key: its provider and day, and its id.

@@ -2,13 +2,11 @@
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Item, RecordError, expires_at, from_item, text, to_item, unavailable};
+use super::{Item, Put, RecordError, expires_at, from_item, put_or_found, text, to_item, unavailable};
 use crate::crash;
 use crate::id::MessageId;
 
@@ -90,18 +88,14 @@ impl Idempotency {
             .expression_attribute_names("#expires_at", "expires_at")
             .expression_attribute_values(":now", AttributeValue::N(now.as_second().to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match crash::around("reserve a key", put.send()).await {
-            Ok(_) => Ok(Reserved::Fresh),
-            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
-                let PutItemError::ConditionalCheckFailedException(found) = error.into_err() else {
-                    return Ok(Reserved::Conflict);
-                };
-                let found: Entry = from_item(found.item.unwrap_or_default())?;
+        Ok(match put_or_found(crash::around("reserve a key", put.send()).await, "reserve a key")? {
+            Put::Done => Reserved::Fresh,
+            Put::Found(item) => {
+                let found: Entry = from_item(item)?;
                 // Our own write, whose answer was lost and which the SDK repeated.
-                Ok(if found.message_id == id { Reserved::Fresh } else { found.stands_for(&entry.request_hash) })
+                if found.message_id == id { Reserved::Fresh } else { found.stands_for(&entry.request_hash) }
             }
-            Err(error) => Err(unavailable("reserve a key")(error)),
-        }
+        })
     }
 }
 

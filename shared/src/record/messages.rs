@@ -2,13 +2,11 @@
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use jiff::SignedDuration;
 
 use super::get_many::get_many;
-use super::{Item, RETENTION_DAYS, RecordError, expires_at, from_item, text, to_item, unavailable};
+use super::{Item, Put, RETENTION_DAYS, RecordError, expires_at, from_item, put_or_found, text, to_item, unavailable};
 use crate::crash;
 use crate::id::MessageId;
 use crate::message::Message;
@@ -49,16 +47,10 @@ impl Messages {
             .condition_expression("attribute_not_exists(#id)")
             .expression_attribute_names("#id", "id")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match crash::around("accept a message", put.send()).await {
-            Ok(_) => Ok(Accepted::New),
-            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
-                let PutItemError::ConditionalCheckFailedException(found) = error.into_err() else {
-                    return Err(RecordError { action: "accept a message", cause: "no reason".into() });
-                };
-                Ok(Accepted::Already(Box::new(from_item(found.item.unwrap_or_default())?)))
-            }
-            Err(error) => Err(unavailable("accept a message")(error)),
-        }
+        Ok(match put_or_found(crash::around("accept a message", put.send()).await, "accept a message")? {
+            Put::Done => Accepted::New,
+            Put::Found(item) => Accepted::Already(Box::new(from_item(item)?)),
+        })
     }
 
     /// Reads one message as it is now.

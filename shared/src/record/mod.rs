@@ -20,6 +20,7 @@ mod settlement;
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -77,6 +78,27 @@ pub fn state_values(states: &[State]) -> Result<Vec<AttributeValue>, RecordError
 /// A text as an attribute.
 pub fn text(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
+}
+
+/// A conditional put.
+enum Put {
+    Done,
+    /// The condition did not hold, because of this item.
+    Found(Item),
+}
+
+/// A condition that failed is a value: whoever asked for ALL_OLD finds what stood in its way.
+fn put_or_found<T>(result: Result<T, SdkError<PutItemError>>, action: &'static str) -> Result<Put, RecordError> {
+    match result {
+        Ok(_) => Ok(Put::Done),
+        Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
+            match error.into_err() {
+                PutItemError::ConditionalCheckFailedException(found) => Ok(Put::Found(found.item.unwrap_or_default())),
+                _ => Err(RecordError { action, cause: "no reason".into() }),
+            }
+        }
+        Err(error) => Err(unavailable(action)(error)),
+    }
 }
 
 /// The TTL attribute, which DynamoDB reads in seconds.

@@ -9,18 +9,17 @@ use std::collections::{BTreeSet, HashSet};
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use jiff::Timestamp;
 
 use super::get_many::get_many;
-use super::{Item, RecordError, attribute, from_item, millisecond, text, to_item, unavailable};
+use super::{Item, Put, RecordError, attribute, from_item, millisecond, put_or_found, text, to_item, unavailable};
 use crate::crash;
 use crate::message::{Message, Recipient};
 use crate::number::{Number, NumberStatus};
 
+const WRITE: &str = "write a number";
 /// Who said that a number is invalid, where the record does not know the provider's name.
 const A_PROVIDER: &str = "a provider";
 
@@ -84,10 +83,12 @@ impl Numbers {
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":active", attribute(NumberStatus::Active)?)
             .expression_attribute_values(":made", millisecond(message.id.created_at()));
-        Ok(match written(crash::around("deactivate a number", put.send()).await)? {
-            Written::Done => Deactivated::Now,
-            Written::Found(found) if found.status == NumberStatus::Inactive => Deactivated::Already,
-            Written::Found(_) => Deactivated::Overruled,
+        Ok(match put_or_found(crash::around("deactivate a number", put.send()).await, WRITE)? {
+            Put::Done => Deactivated::Now,
+            Put::Found(item) => match from_item::<Number>(item)?.status {
+                NumberStatus::Inactive => Deactivated::Already,
+                NumberStatus::Active => Deactivated::Overruled,
+            },
         })
     }
 
@@ -98,10 +99,10 @@ impl Numbers {
             .put(&number)?
             .condition_expression("attribute_not_exists(#recipient) OR #since <= :now")
             .expression_attribute_values(":now", millisecond(number.since));
-        Ok(match written(crash::around("set a number", put.send()).await)? {
-            Written::Done => number,
-            Written::Found(found) => *found,
-        })
+        match put_or_found(crash::around("set a number", put.send()).await, WRITE)? {
+            Put::Done => Ok(number),
+            Put::Found(item) => from_item(item),
+        }
     }
 
     /// Lists the numbers of a status in their own order, so that whatever stays in it while pages are turned is
@@ -164,26 +165,6 @@ impl Numbers {
             .expression_attribute_names("#recipient", "recipient")
             .expression_attribute_names("#since", "since")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld))
-    }
-}
-
-/// A conditional write, or what stood in its way.
-enum Written {
-    Done,
-    Found(Box<Number>),
-}
-
-fn written<T>(result: Result<T, SdkError<PutItemError>>) -> Result<Written, RecordError> {
-    const ACTION: &str = "write a number";
-    match result {
-        Ok(_) => Ok(Written::Done),
-        Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
-            let PutItemError::ConditionalCheckFailedException(found) = error.into_err() else {
-                return Err(RecordError { action: ACTION, cause: "no reason".into() });
-            };
-            Ok(Written::Found(Box::new(from_item(found.item.unwrap_or_default())?)))
-        }
-        Err(error) => Err(unavailable(ACTION)(error)),
     }
 }
 

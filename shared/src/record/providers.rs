@@ -4,12 +4,10 @@ use std::collections::HashMap;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
 use super::get_many::get_many;
-use super::{Item, RecordError, from_item, text, to_item, unavailable};
+use super::{Item, Put, RecordError, from_item, put_or_found, text, to_item};
 use crate::crash;
 use crate::standing::Standing;
 
@@ -58,18 +56,14 @@ impl Providers {
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":seen", AttributeValue::N(seen.version.to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match crash::around("write a provider", put.send()).await {
-            Ok(_) => Ok(Written::Done),
-            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
-                let PutItemError::ConditionalCheckFailedException(found) = error.into_err() else {
-                    return Ok(Written::Raced);
-                };
+        Ok(match put_or_found(crash::around("write a provider", put.send()).await, WRITE)? {
+            Put::Done => Written::Done,
+            Put::Found(item) => {
+                let found: Standing = from_item(item)?;
                 // Our own write, whose answer was lost and which the SDK repeated.
-                let found: Standing = from_item(found.item.unwrap_or_default())?;
-                Ok(if found.written_by == new.written_by { Written::Done } else { Written::Raced })
+                if found.written_by == new.written_by { Written::Done } else { Written::Raced }
             }
-            Err(error) => Err(unavailable(WRITE)(error)),
-        }
+        })
     }
 
     /// Changes a provider's standing, whoever else does at the same time; returns what it is then.
