@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq;
 
 use crate::config::{Refused, Source, refused};
 use crate::http::Problem;
+use crate::message::Message;
 
 const HEADER: &str = "X-API-Key";
 
@@ -31,6 +32,13 @@ struct Entry {
     key_sha256: String,
     #[serde(default)]
     operator: bool,
+}
+
+impl Client {
+    /// Its own messages, or, as an operator, everybody's.
+    pub fn may_see(&self, message: &Message) -> bool {
+        self.operator || message.client == self.name
+    }
 }
 
 impl Clients {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tracing::error;
 
+use crate::id::{Id, NotAnId};
 use crate::message::{Invalid, Recipient};
 use crate::record::RecordError;
 
@@ -159,6 +160,15 @@ pub fn json_body(request: &Request, limit_bytes: usize) -> Result<Value, Problem
         return Err(Problem::NotJson);
     }
     serde_json::from_slice(body).map_err(|_| Invalid::new("body", "", "Must be valid JSON").into())
+}
+
+/// The id that a path names; nothing if it is one that this product can't have made.
+pub fn id_in_path<Kind>(segment: &str) -> Result<Option<Id<Kind>>, Invalid> {
+    match segment.parse() {
+        Ok(id) => Ok(Some(id)),
+        Err(NotAnId::Foreign) => Ok(None),
+        Err(error @ NotAnId::Malformed) => Err(Invalid::new("id", segment, &error.to_string())),
+    }
 }
 
 /// The number that a path names, with its plus, without it, or with it as it is escaped in an address.

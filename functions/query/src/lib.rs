@@ -19,11 +19,11 @@ use serde_json::json;
 use shared::auth::Clients;
 use shared::clock;
 use shared::config::{Refused, Source};
-use shared::http::{self, Problem};
-use shared::id::{BatchId, MessageId, NotAnId};
-use shared::message::{Invalid, Message};
+use shared::http::{self, Problem, id_in_path};
+use shared::id::MessageId;
+use shared::message::Message;
 use shared::money::Money;
-use shared::provider::Provider;
+use shared::provider::{Provider, names};
 use shared::record::batch_list::BatchPage;
 use shared::record::batches::Batches;
 use shared::record::messages::Messages;
@@ -91,15 +91,12 @@ impl App {
 
     async fn get_message(&self, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
         let client = self.clients.identify(request.headers())?;
-        let found = match id.parse::<MessageId>() {
-            Ok(id) => self.messages.get(id).await?,
-            Err(NotAnId::Foreign) => None,
-            Err(error @ NotAnId::Malformed) => return Err(Invalid::new("id", id, &error.to_string()).into()),
+        let found = match id_in_path(id)? {
+            Some(id) => self.messages.get(id).await?,
+            None => None,
         };
         match found {
-            Some(message) if client.operator || message.client == client.name => {
-                Ok(http::json(StatusCode::OK, &View::of(&message)))
-            }
+            Some(message) if client.may_see(&message) => Ok(http::json(StatusCode::OK, &View::of(&message))),
             // Another client's message is as unknown as one that never was.
             _ => Ok(http::json(StatusCode::NOT_FOUND, &json!({"id": id, "status": "NOT_FOUND"}))),
         }
@@ -122,10 +119,9 @@ impl App {
     async fn get_batch(&self, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
         self.clients.identify_operator(request.headers())?;
         let parameters = request.query_string_parameters();
-        let found = match id.parse::<BatchId>() {
-            Ok(id) => self.batches.find(&self.names(parameters.first("provider")), id).await?,
-            Err(NotAnId::Foreign) => None,
-            Err(error @ NotAnId::Malformed) => return Err(Invalid::new("id", id, &error.to_string()).into()),
+        let found = match id_in_path(id)? {
+            Some(id) => self.batches.find(&self.names(parameters.first("provider")), id).await?,
+            None => None,
         };
         match found {
             Some(batch) => Ok(http::json(StatusCode::OK, &BatchView::of(&batch))),
@@ -147,9 +143,8 @@ impl App {
         Ok(linked(http::json(StatusCode::OK, &page), request, next_cursor))
     }
 
-    /// The provider that is asked for, which may be one of another time, or all that are configured.
     fn names<'a>(&'a self, asked: Option<&'a str>) -> Vec<&'a str> {
-        asked.map_or_else(|| self.providers.iter().map(|provider| provider.name.as_str()).collect(), |name| vec![name])
+        names(&self.providers, asked)
     }
 
     /// What the provider bills for a request, where that is configured.

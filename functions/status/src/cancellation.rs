@@ -5,9 +5,8 @@ use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use serde_json::json;
 use shared::clock;
-use shared::http::{self, Problem};
-use shared::id::{MessageId, NotAnId};
-use shared::message::{Invalid, Message};
+use shared::http::{self, Problem, id_in_path};
+use shared::message::Message;
 use shared::record::moves::{Move, Moved};
 use shared::state::{Reason, State};
 use shared::view::View;
@@ -18,13 +17,12 @@ use crate::App;
 impl App {
     pub(crate) async fn delete_message(&self, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
         let client = self.clients.identify(request.headers())?;
-        let found = match id.parse::<MessageId>() {
-            Ok(id) => self.messages.get_many(&[id]).await?.pop(),
-            Err(NotAnId::Foreign) => None,
-            Err(error @ NotAnId::Malformed) => return Err(Invalid::new("id", id, &error.to_string()).into()),
+        let found = match id_in_path(id)? {
+            Some(id) => self.messages.get_many(&[id]).await?.pop(),
+            None => None,
         };
         match found {
-            Some(message) if client.operator || message.client == client.name => {
+            Some(message) if client.may_see(&message) => {
                 let message = self.cancel(message).await?;
                 info!(event = "cancelled", message_id = %message.id, client = client.name, "cancelled");
                 Ok(http::json(StatusCode::OK, &View::of(&message)))

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use shared::batch::{Answer, Batch, BatchState, Outcome};
 use shared::clock;
 use shared::courier::{confirm_members, disprove_members};
-use shared::http::{self, Problem, json_body};
-use shared::id::{BatchId, NotAnId};
+use shared::http::{self, Problem, id_in_path, json_body};
 use shared::message::Invalid;
+use shared::provider::names;
 use shared::view::BatchView;
 use tracing::info;
 
@@ -30,14 +30,9 @@ impl App {
     pub(crate) async fn post_resolution(&self, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
         let operator = self.clients.identify_operator(request.headers())?;
         let resolution = parse(&json_body(request, BODY_BYTES_MAX)?)?;
-        let id = match id.parse::<BatchId>() {
-            Ok(id) => id,
-            Err(NotAnId::Foreign) => return Ok(unknown(id)),
-            Err(error @ NotAnId::Malformed) => return Err(Invalid::new("id", id, &error.to_string()).into()),
-        };
+        let Some(id) = id_in_path(id)? else { return Ok(unknown(id)) };
         let parameters = request.query_string_parameters();
-        let configured = || self.providers.iter().map(|provider| provider.name.as_str()).collect();
-        let providers: Vec<_> = parameters.first("provider").map_or_else(configured, |name| vec![name]);
+        let providers = names(&self.providers, parameters.first("provider"));
         let Some(batch) = self.batches.find(&providers, id).await? else {
             return Ok(unknown(&id.to_string()));
         };

@@ -121,6 +121,11 @@ pub struct Provider {
     pub price_per_request: Option<Money>,
 }
 
+/// The provider that is asked for, which may be one of another time, or all that are configured.
+pub fn names<'a>(configured: &'a [Provider], asked: Option<&'a str>) -> Vec<&'a str> {
+    asked.map_or_else(|| configured.iter().map(|provider| provider.name.as_str()).collect(), |name| vec![name])
+}
+
 /// A provider, and how it is reached.
 #[derive(Clone)]
 pub struct Connection {
