@@ -106,11 +106,6 @@ impl Standing {
         Self { next_at: Some(now), ..self.clone() }
     }
 
-    /// The same with another count of batches.
-    pub fn with_assigned(&self, assigned: u64) -> Self {
-        Self { assigned, ..self.clone() }
-    }
-
     /// The slot of a batch was not used: it counts for no share.
     pub fn give_back(&self) -> Self {
         Self { assigned: self.assigned.saturating_sub(1), ..self.clone() }
@@ -147,11 +142,6 @@ impl Standing {
         Self { next_at: self.next_at.max(Some(until)), open_since: self.open_since.or(Some(now)), ..self.clone() }
     }
 
-    /// There is something that a success has to mend.
-    pub fn is_troubled(&self) -> bool {
-        self.failures > 0 || self.open_since.is_some()
-    }
-
     /// Its breaker is open; a probe under way counts as open.
     pub fn is_open(&self, now: Timestamp) -> bool {
         self.open_until.is_some_and(|until| until > now)
@@ -173,16 +163,16 @@ pub fn order(shares: &[Share]) -> Vec<usize> {
     order
 }
 
-/// What each has been assigned, as far as the next choice goes: whoever was away, is new, or has another weight now may
-/// be far behind, and would be flooded. It begins one round behind the furthest.
-pub fn levelled(shares: &[Share]) -> Vec<u64> {
+/// The shares, as far as the next choice goes: whoever was away, is new, or has another weight now may be far behind,
+/// and would be flooded. It begins one round behind the furthest.
+pub fn levelled(shares: &[Share]) -> Vec<Share> {
     let furthest = shares.iter().map(|one| Fraction { top: one.assigned, bottom: one.weight }).max();
-    let level = |one: &Share| {
-        let Some(furthest) = &furthest else { return one.assigned };
-        let level = u128::from(furthest.top) * u128::from(one.weight) / u128::from(furthest.bottom.max(1));
+    let Some(furthest) = furthest else { return Vec::new() };
+    let level = |&Share { assigned, weight }: &Share| {
+        let level = u128::from(furthest.top) * u128::from(weight) / u128::from(furthest.bottom.max(1));
         let level = u64::try_from(level).unwrap_or(u64::MAX);
-        let is_far_behind = one.assigned + LAG_MAX * u64::from(one.weight) < level;
-        if is_far_behind { level - u64::from(one.weight) } else { one.assigned }
+        let is_far_behind = assigned + LAG_MAX * u64::from(weight) < level;
+        Share { assigned: if is_far_behind { level - u64::from(weight) } else { assigned }, weight }
     };
     shares.iter().map(level).collect()
 }
@@ -245,7 +235,7 @@ mod tests {
         assert!(take(&probed.hand_on(second(32)), second(32)).is_ok());
         assert_eq!(take(&probed.fail(terms(1.0), second(32)), second(33)).unwrap_err(), second(62));
         let mended = probed.succeed();
-        assert!(!mended.is_troubled() && take(&mended, second(33)).is_ok());
+        assert!(mended.failures == 0 && mended.open_since.is_none() && take(&mended, second(33)).is_ok());
     }
 
     #[test]
@@ -298,9 +288,7 @@ mod tests {
                 assigned.iter().zip(weights).map(|(&assigned, weight)| Share { assigned, weight }).collect();
             let mut given = vec![0_u64; shares.len()];
             for _ in 0..100 {
-                for (n, assigned) in levelled(&shares).into_iter().enumerate() {
-                    shares[n].assigned = assigned;
-                }
+                shares = levelled(&shares);
                 let next = order(&shares)[0];
                 shares[next].assigned += 1;
                 given[next] += 1;

@@ -1,5 +1,7 @@
 //! Offering a batch to the provider, as often as it provably takes nothing.
 
+use jiff::SignedDuration;
+
 use super::turns::Grant;
 use super::{Courier, Turn, sleep};
 use crate::batch::{Answer, Batch, Outcome};
@@ -7,7 +9,6 @@ use crate::clock;
 use crate::message::Message;
 use crate::provider::{Connection, Sent};
 use crate::record::batches::Intent;
-use jiff::SignedDuration;
 
 /// The wait before the second attempt; it doubles for each further one.
 const BACKOFF_FIRST_MS: i64 = 200;

@@ -64,11 +64,11 @@ impl Courier {
         self.connections.iter().filter(|to| !self.load(to, &waiting.read, now).is_empty()).collect()
     }
 
-    /// Others may claim the same messages now, and halve what would have been one batch; or, where a full batch leaves
-    /// enough for all, take a slot of another provider for nothing, which costs that one its equal share.
-    pub(super) fn is_contested(&self, waiting: &Waiting, able: &[&Connection]) -> bool {
+    /// There is a batch of several messages, which others may claim now as well, and halve it; or, where a full batch
+    /// leaves enough for all, they take a slot of another provider for nothing, which costs that one its equal share.
+    pub(super) fn is_contested(&self, waiting: &Waiting) -> bool {
         let shared = waiting.read.len() < self.plan.size || self.connections.len() > 1;
-        shared && able.iter().any(|to| to.provider.shape() != Shape::Single)
+        shared && self.able(waiting).iter().any(|to| to.provider.shape() != Shape::Single)
     }
 
     /// Claims the next batch of what waits, if there is one to send now. Moves `from` to the first message that was

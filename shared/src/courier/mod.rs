@@ -73,7 +73,7 @@ pub enum Round {
     Carried,
     /// The provider refused a batch: its members wait again, to go out in smaller ones.
     Refused,
-    /// The provider took nothing, for now: another request at once would end the same.
+    /// The provider took nothing, for now.
     Unsent,
     /// Nothing waits that may go now.
     Idle,
@@ -89,40 +89,36 @@ impl Courier {
         if !self.has_time(turn) {
             return Ok(Round::OutOfTime);
         }
-        let waiting = self.waiting(*from).await?;
-        let able = self.able(&waiting);
-        if able.is_empty() {
-            return Ok(Round::Idle);
-        }
+        let mut waiting = self.waiting(*from).await?;
+        let mut claiming = ClaimTurn::default();
         // Two who claim at the same time halve what would have filled one batch, so they claim one after the other.
-        let mut claiming = match self.is_contested(&waiting, &able) {
-            true => self.await_turn_to_claim().await,
-            false => ClaimTurn::default(),
-        };
-        let waiting = if claiming.waited { self.waiting(*from).await? } else { waiting };
-        let claimed = self.claim_for_slot(waiting, from, turn, &mut claiming).await;
-        self.pass_on(&mut claiming).await;
-        match claimed? {
-            Ok((grant, claimed)) => self.carry(&grant, claimed, turn).await,
-            Err(ended) => Ok(ended),
+        if self.is_contested(&waiting) {
+            claiming = self.await_turn_to_claim().await;
         }
+        if claiming.waited {
+            waiting = self.waiting(*from).await?;
+        }
+        let ended = self.claim_and_carry(waiting, from, turn, &mut claiming).await;
+        self.pass_on(&mut claiming).await;
+        ended
     }
 
-    /// Takes the slot of the provider whose turn it is, and claims a batch for it; or how the round ends without one.
-    async fn claim_for_slot(
+    /// Takes the slot of the provider whose turn it is, claims a batch for it, and carries that. The turn to claim is
+    /// passed on as soon as the claim is made, or has to wait.
+    async fn claim_and_carry(
         &self,
         mut waiting: Waiting,
         from: &mut MessageId,
         turn: &Turn,
         claiming: &mut ClaimTurn,
-    ) -> Result<Result<(Grant<'_>, Claimed), Round>, RecordError> {
+    ) -> Result<Round, RecordError> {
         let able = self.able(&waiting);
         if able.is_empty() {
-            return Ok(Err(Round::Idle));
+            return Ok(Round::Idle);
         }
         let grant = match self.choose(&able).await? {
             Taken::Slot(grant) => grant,
-            Taken::NotBefore(moment) => return Ok(Err(Round::NoSlot(moment))),
+            Taken::NotBefore(moment) => return Ok(Round::NoSlot(moment)),
         };
         // What is claimed long before its slot only waits in somebody's hands.
         let ahead = grant.slot.wait(clock::now()) - grant.to.provider.terms().pace.interval();
@@ -132,12 +128,15 @@ impl Courier {
             waiting = self.waiting(*from).await?;
         }
         let ended = match self.claim_waiting(grant.to, waiting, from, turn).await? {
-            Claim::Batch(claimed) => return Ok(Ok((grant, claimed))),
+            Claim::Batch(claimed) => {
+                self.pass_on(claiming).await;
+                return self.carry(&grant, claimed, turn).await;
+            }
             Claim::Passed => Round::Carried,
             Claim::Nothing => Round::Idle,
         };
         self.give_back(&grant).await;
-        Ok(Err(ended))
+        Ok(ended)
     }
 
     /// Carries a claimed batch.

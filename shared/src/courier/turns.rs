@@ -83,9 +83,10 @@ impl Courier {
             let standings = self.standings().await?;
             let now = clock::now();
             let (mut soonest, mut raced) = (None, false);
-            let shares = self.shares(&standings);
+            let shares = levelled(&self.shares(&standings));
             for n in order(&shares) {
-                let (to, seen) = (&self.connections[n], standings[n].with_assigned(shares[n].assigned));
+                let to = &self.connections[n];
+                let seen = Standing { assigned: shares[n].assigned, ..standings[n].clone() };
                 if !able.iter().any(|able| able.provider.name == to.provider.name) {
                     continue;
                 }
@@ -110,7 +111,7 @@ impl Courier {
     }
 
     /// This provider's next slot.
-    pub(super) async fn slot(&self, to: &Connection, errand: Errand) -> Result<Taken<Slot>, RecordError> {
+    async fn slot(&self, to: &Connection, errand: Errand) -> Result<Taken<Slot>, RecordError> {
         for _ in 0..RACES_MAX {
             let Some(seen) = self.providers.standings(&[&to.provider.name]).await?.pop() else { break };
             match seen.take(errand, to.provider.terms(), clock::now()) {
@@ -175,7 +176,7 @@ impl Courier {
         let (terms, now) = (to.provider.terms(), clock::now());
         match sent {
             Sent::Confirmed { .. } => {
-                self.mend(to).await;
+                self.change(to, Standing::succeed).await;
                 true
             }
             // Of several, one may be to blame.
@@ -200,12 +201,7 @@ impl Courier {
         }
     }
 
-    /// The provider works: its breaker closes.
-    async fn mend(&self, to: &Connection) {
-        self.change(to, |standing| if standing.is_troubled() { standing.succeed() } else { standing.clone() }).await;
-    }
-
-    /// Changes the provider's standing, and returns it; what can't be written now costs pace or share, never a message.
+    /// Changes the provider's standing, if there is anything to change, and returns it; what can't be written now costs pace or share, never a message.
     async fn change(&self, to: &Connection, change: impl Fn(&Standing) -> Standing) -> Option<Standing> {
         let changed = self.providers.change(&to.provider.name, clock::token, change).await;
         changed
@@ -219,13 +215,7 @@ impl Courier {
     }
 
     fn shares(&self, standings: &[Standing]) -> Vec<Share> {
-        let share = |(standing, one): (&Standing, &Connection)| Share {
-            assigned: standing.assigned,
-            weight: one.provider.weight,
-        };
-        let mut shares: Vec<_> = standings.iter().zip(&self.connections).map(share).collect();
-        let levelled = levelled(&shares);
-        shares.iter_mut().zip(levelled).for_each(|(share, assigned)| share.assigned = assigned);
-        shares
+        let each = standings.iter().zip(&self.connections);
+        each.map(|(standing, one)| Share { assigned: standing.assigned, weight: one.provider.weight }).collect()
     }
 }
