@@ -95,22 +95,18 @@ impl Courier {
         let apart = load[0].batch_max;
         let mut claimed = self.claim(to, load).await;
         // Another courier got some of them first: what waits behind them fills the batch up.
-        while *from == last
-            && apart.is_none()
-            && to.provider.shape() == Shape::Any
-            && claimed.members.len() < to.provider.batch_size
-        {
+        let mut fills = left.is_empty() && apart.is_none() && to.provider.shape() == Shape::Any;
+        while fills && claimed.members.len() < to.provider.batch_size {
             // A read that fails now costs fullness only; what is claimed has to be carried or given back.
             let mut more = take(&mut rest, to.provider.batch_size - claimed.members.len()).await.unwrap_or_default();
-            let stop = more.iter().position(|message| message.batch_max.is_some());
-            let Some(next) = more.get(stop.unwrap_or(more.len().saturating_sub(1))) else { break };
+            // Those that a provider refused together go with nobody else.
+            let fitting = more.iter().take_while(|message| message.batch_max.is_none()).count();
+            let Some(next) = more.get(fitting).or(more.last()) else { break };
             *from = next.id;
-            more.truncate(stop.unwrap_or(more.len()));
+            fills = fitting == more.len();
+            more.truncate(fitting);
             let Ok(more) = self.active(more).await else { break };
             self.claim_more(to, &mut claimed, more).await;
-            if stop.is_some() {
-                break;
-            }
         }
         if !self.load(to, &claimed.members, clock::now()).is_empty() {
             return Ok(Claim::Batch(claimed));
