@@ -1,6 +1,10 @@
-//! `cargo local`: the whole product on this machine.
+//! `cargo local`: runs the whole product on this machine, to try it by hand. `demo` shows what
+//! batching saves, and `--no-functions` leaves the functions to `cargo lambda watch`.
 
-#![allow(clippy::print_stdout, reason = "a command line speaks to its standard output")]
+#![allow(
+    clippy::print_stdout,
+    reason = "a command-line program writes to its standard output"
+)]
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -9,13 +13,20 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
 use tests::demo::{self, Pace};
-use tests::others::Other;
+use tests::providers::ExtraProvider;
 use tests::scene::{Scene, Settings};
 use tokio::signal::ctrl_c;
 use tokio::sync::broadcast::error::RecvError;
 
-/// Runs the SMS proxy on this machine: the functions that would be deployed, DynamoDB, SQS, API Gateway, and a
-/// simulated FastSMSing. Everything is in memory and ends with Ctrl-C.
+/// The body of a message to post.
+const MESSAGE: &str =
+    r#"{"recipient":31633450007,"originator":"MB","message":"This is a test message."}"#;
+/// An event with one bell.
+const BELL: &str =
+    r#"{"Records":[{"messageId":"1","body":"{\"ids\":[\"<the id of a message>\"]}"}]}"#;
+
+/// Runs the SMS proxy on this machine: the functions that would be deployed, DynamoDB, SQS, API
+/// Gateway, and a simulated FastSMSing. Everything is in memory and ends with Ctrl-C.
 #[derive(Parser)]
 #[command(name = "cargo local", bin_name = "cargo local")]
 struct Arguments {
@@ -23,28 +34,28 @@ struct Arguments {
     command: Option<Command>,
     #[command(flatten)]
     deployment: Deployment,
-    /// Port of the front door, or with --no-functions the one that `cargo lambda watch` shall have
+    /// Port of the front door; with --no-functions, the port of `cargo lambda watch`
     #[arg(long, default_value_t = 8080)]
     port: u16,
-    /// Only the stores and the provider, for `cargo lambda watch`
+    /// Runs only the stores and the provider, and leaves the functions to `cargo lambda watch`
     #[arg(long)]
     no_functions: bool,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Posts messages at a human pace and shows what they cost
+    /// Posts messages at random intervals and shows what they cost
     Demo {
-        /// How many
+        /// Number of messages
         #[arg(long, default_value_t = 1000)]
         messages: usize,
-        /// How many a second, on average
+        /// Messages per second, on average
         #[arg(long, default_value_t = 50.0)]
         rate: f64,
-        /// What the arrivals are drawn from
+        /// Seed of the random intervals
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// Print one JSON line instead of the table
+        /// Prints one JSON line instead of the table
         #[arg(long)]
         json: bool,
     },
@@ -52,14 +63,17 @@ enum Command {
 
 #[derive(Args)]
 struct Deployment {
-    /// Seconds a message may wait for others to share its request
-    #[arg(long, global = true, default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=900))]
+    /// Seconds that a message may wait for others to share its request
+    #[arg(long, global = true, default_value_t = 4)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=900))]
     window: u32,
     /// Messages in a full batch
-    #[arg(long, global = true, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, global = true, default_value_t = 100)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1000))]
     batch: u64,
-    /// Providers that share the batches, each with its own invoice
-    #[arg(long, global = true, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=9))]
+    /// Providers that share the batches, each with an invoice of its own
+    #[arg(long, global = true, default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=9))]
     providers: u64,
 }
 
@@ -72,59 +86,86 @@ async fn main() -> Result<()> {
         ..Settings::default()
     };
     settings.fastsmsing.batch_size_max = settings.batch_size;
-    let more = (2..=arguments.deployment.providers).map(|n| Other {
+    let more = (2..=arguments.deployment.providers).map(|n| ExtraProvider {
         batch_size: settings.batch_size,
         options: settings.fastsmsing.clone(),
-        ..Other::fastsmsing(&format!("fastsmsing-{n}"))
+        ..ExtraProvider::fastsmsing(&format!("fastsmsing-{n}"))
     });
-    settings.others = more.collect();
-    // Ctrl-C ends this future; the scene's drop ends everything it started.
+    settings.extra_providers = more.collect();
+    // Ctrl-C ends this future, and dropping the scene ends everything that it started.
     tokio::select! {
-        ended = play(arguments, settings) => ended,
+        ended = run(arguments, settings) => ended,
         pressed = ctrl_c() => Ok(pressed?),
     }
 }
 
-async fn play(arguments: Arguments, mut settings: Settings) -> Result<()> {
+async fn run(arguments: Arguments, mut settings: Settings) -> Result<()> {
     match arguments.command {
-        Some(Command::Demo { messages, rate, seed, json }) => {
+        Some(Command::Demo {
+            messages,
+            rate,
+            seed,
+            json,
+        }) => {
             ensure!(rate > 0.0, "--rate must be above 0");
-            let scene = Scene::start(settings).await?.untold();
-            show(demo::run(&scene, Pace { messages, rate_per_s: rate, seed }).await?, json)
+            let scene = Scene::start(settings).await?.without_audit();
+            show(
+                demo::run(
+                    &scene,
+                    Pace {
+                        messages,
+                        rate_per_s: rate,
+                        seed,
+                    },
+                )
+                .await?,
+                json,
+            )
         }
         None => {
             settings.functions = !arguments.no_functions;
             settings.port = Some(arguments.port);
-            let scene = Scene::start(settings).await?.untold();
-            if arguments.no_functions { watch(&scene, arguments.port).await } else { serve(&scene).await }
+            let scene = Scene::start(settings).await?.without_audit();
+            if arguments.no_functions {
+                watch(&scene, arguments.port).await
+            } else {
+                serve(&scene).await
+            }
         }
     }
 }
 
-fn show(report: demo::Report, json: bool) -> Result<()> {
+/// Prints the figures of the demo. Ledgers that disagree are an error.
+fn show(figures: demo::Figures, json: bool) -> Result<()> {
     if json {
-        println!("{}", serde_json::to_string(&report)?);
+        println!("{}", serde_json::to_string(&figures)?);
     } else {
-        println!("{}", report.table());
+        println!("{}", figures.table());
     }
-    ensure!(report.record_agrees, "the record does not agree with the provider's ledger");
-    ensure!(report.invoices_agree(), "the record does not agree with a provider's invoice");
+    ensure!(
+        figures.record_agrees,
+        "the record does not agree with the provider's ledger"
+    );
+    ensure!(
+        figures.invoices_agree(),
+        "the record does not agree with a provider's invoice"
+    );
     Ok(())
 }
 
-/// Prints how to call it, then a line per batch.
+/// Prints how to call the proxy, and then one line for each batch.
 async fn serve(scene: &Scene) -> Result<()> {
+    let (batch_size, window_s) = (scene.settings.batch_size, scene.settings.window_s);
     let (url, key, operator_key) = (&scene.shop().url, &scene.shop().key, &scene.operator().key);
     println!(
         "The SMS proxy listens on {url}\nAPI key: {key}\nOperator's key: {operator_key}\n\n\
          curl -sS {url}/messages -H 'X-API-Key: {key}' -H 'Content-Type: application/json' \
-         -d '{{\"recipient\":31633450007,\"originator\":\"MB\",\"message\":\"This is a test message.\"}}'; echo\n\
+         -d '{MESSAGE}'; echo\n\
          curl -sS '{url}/messages?limit=10' -H 'X-API-Key: {key}'; echo\n\
          curl -sS {url}/statistics -H 'X-API-Key: {operator_key}'; echo\n\
          curl -sS {url}/health; echo\n\n\
-         A batch goes out with {1} messages, or when its oldest has waited {0} s and the bells a second or two to gather. \
-         Ctrl-C ends all of it.",
-        scene.settings.window_s, scene.settings.batch_size
+         A batch goes out when it has {batch_size} messages, or a second or two after its oldest \
+         message has waited {window_s} s. Ctrl-C ends everything."
     );
     let mut lines = scene.stack.lines();
     loop {
@@ -136,12 +177,20 @@ async fn serve(scene: &Scene) -> Result<()> {
     }
 }
 
-/// The dispatcher's statistics line, for a person.
+/// Prints a line for the statistics of a batch, if this log line has them.
 fn print_batch(line: &str) {
-    let Ok(line) = serde_json::from_str::<Value>(line) else { return };
+    let Ok(line) = serde_json::from_str::<Value>(line) else {
+        return;
+    };
     if line["event"] == "batch" || line["event"] == "recovered" {
-        let error = line["last_error"].as_str().map(|error| format!(", last error: {error}")).unwrap_or_default();
-        let waited = line["oldest_waited_ms"].as_i64().map(|ms| format!(", oldest waited {ms} ms")).unwrap_or_default();
+        let error = line["last_error"]
+            .as_str()
+            .map(|error| format!(", last error: {error}"))
+            .unwrap_or_default();
+        let waited = line["oldest_waited_ms"]
+            .as_i64()
+            .map(|ms| format!(", oldest waited {ms} ms"))
+            .unwrap_or_default();
         println!(
             "batch {} {}: {} messages, attempt {}{waited}{error}",
             line["batch_id"].as_str().unwrap_or_default(),
@@ -152,25 +201,33 @@ fn print_batch(line: &str) {
     }
 }
 
-/// Prints what functions that somebody else runs need to know, and waits.
+/// Writes the environment of the functions to a file for `cargo lambda watch`, prints how to use
+/// it, and waits.
 async fn watch(scene: &Scene, port: u16) -> Result<()> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/local.env");
     let environments = scene.stack.environments();
-    // A key means the same in every function that has it, so one file serves them all.
-    let lines: std::collections::BTreeMap<_, _> =
-        environments.into_values().flatten().filter(|(name, _)| !name.starts_with("AWS_LAMBDA_")).collect();
-    let text: String = lines.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
+    // A variable has the same value in every function that has it, so one file serves them all.
+    let lines: std::collections::BTreeMap<_, _> = environments
+        .into_values()
+        .flatten()
+        .filter(|(name, _)| !name.starts_with("AWS_LAMBDA_"))
+        .collect();
+    let text: String = lines
+        .iter()
+        .map(|(name, value)| format!("{name}='{value}'\n"))
+        .collect();
     std::fs::write(&file, text).with_context(|| format!("{} can't be written", file.display()))?;
     let (host, key) = (Ipv4Addr::LOCALHOST, &scene.shop().key);
     scene.report_to(&format!("http://{host}:{port}/messages/delivery_status"))?;
     println!(
         "The stores and FastSMSing are up. API key: {key}\n\n\
          cargo lambda watch -A {host} -P {port} --env-file target/local.env\n\
-         curl -sS http://{host}:{port}/messages -H 'X-API-Key: {key}' -H 'Content-Type: application/json' \
-         -d '{{\"recipient\":31633450007,\"originator\":\"MB\",\"message\":\"This is a test message.\"}}'\n\
+         curl -sS http://{host}:{port}/messages -H 'X-API-Key: {key}' \
+         -H 'Content-Type: application/json' -d '{MESSAGE}'\n\
          cargo lambda invoke -A {host} -P {port} dispatch --data-ascii \
-         '{{\"Records\":[{{\"messageId\":\"1\",\"body\":\"{{\\\"ids\\\":[\\\"<the id of a message>\\\"]}}\"}}]}}'\n\n\
-         Nobody polls the queue here: dispatch runs when it is invoked, and sends what is due. Ctrl-C ends all of it.",
+         '{BELL}'\n\n\
+         Nothing polls the queue in this mode: dispatch runs when it is invoked, and sends \
+         what is due. Ctrl-C ends everything.",
     );
     std::future::pending().await
 }

@@ -1,61 +1,102 @@
-//! A provider that calls back, as seed 3 has it: seed 3's sentences about it, what CONTRACTS found wrong with seed 3's
-//! own way to it, and its reports.
+//! A provider of seed 3's kind, which reports to a callback URL that each message carries: what the
+//! product sends to it, where that has to differ from what seed 3 does, and its reports.
 
+use domain::callback_token::CallbackKey;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use shared::proof::ProofKey;
 use tests::caller::message;
 use tests::fastsmsing::{Mishap, Outcome};
-use tests::others::{Other, Speaks};
+use tests::providers::{ExtraProvider, ProtocolKind};
 use tests::scene::{Scene, Settings};
 
 use crate::support::{look, post, scene, shown};
 
 const NEVER: &str = "0192f5f0-7a4b-7c3d-8e9f-0a1b2c3d4e57";
 
-/// Such a provider alone.
-fn only(other: Other) -> Settings {
-    Settings { fastsmsing_configured: false, others: vec![other], ..Settings::default() }
+/// Settings with this provider alone.
+fn only(other: ExtraProvider) -> Settings {
+    Settings {
+        fastsmsing_configured: false,
+        extra_providers: vec![other],
+        ..Settings::default()
+    }
 }
 
-fn texter() -> Other {
-    Other::callback("texter")
+fn texter() -> ExtraProvider {
+    ExtraProvider::callback("texter")
 }
 
-/// A report by hand; the status, and the result or the field of the problem.
+/// Calls a callback URL; returns the status, and the result or the field of the problem.
 async fn call(url: &str, content_type: &str, body: String) -> (StatusCode, String) {
-    let request = Client::builder().no_proxy().build().unwrap().post(url).header("Content-Type", content_type);
+    let request = Client::builder()
+        .no_proxy()
+        .build()
+        .unwrap()
+        .post(url)
+        .header("Content-Type", content_type);
     let response = request.body(body).send().await.unwrap();
     let status = response.status();
     let answer: Value = response.json().await.unwrap();
-    let said = if status.is_success() { &answer["results"][0]["result"] } else { &answer["field"] };
-    (status, said.as_str().unwrap_or_default().to_owned())
+    let result = if status.is_success() {
+        &answer["results"][0]["result"]
+    } else {
+        &answer["field"]
+    };
+    (status, result.as_str().unwrap_or_default().to_owned())
 }
 
 async fn report(url: &str, status: &str) -> (StatusCode, String) {
-    call(url, "application/json", json!({"status": status, "message_id": "theirs"}).to_string()).await
+    call(
+        url,
+        "application/json",
+        json!({"status": status, "message_id": "theirs"}).to_string(),
+    )
+    .await
 }
 
 fn outcomes(scene: &Scene) -> Vec<Outcome> {
-    scene.callback().seen().iter().map(|seen| seen.outcome).collect()
+    scene
+        .callback()
+        .seen()
+        .iter()
+        .map(|seen| seen.outcome)
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn seed_3_a_message_goes_to_the_provider_s_url_with_a_callback_url_of_its_own() {
+async fn seed_3_a_message_goes_to_the_provider_s_url_with_its_own_callback_url() {
     for with_token in [true, false] {
-        let scene = scene(only(Other { speaks: Speaks::Callback { with_token }, ..texter() })).await;
-        let message = json!({"recipient": 31633450007_u64, "originator": "MB", "message": "Посылка в пути"});
+        let scene = scene(only(ExtraProvider {
+            protocol: ProtocolKind::Callback { with_token },
+            ..texter()
+        }))
+        .await;
+        let message =
+            json!({"recipient": 31633450007_u64, "originator": "MB", "message": "Посылка в пути"});
         let id = scene.shop().send(&message).await.unwrap();
         scene.drain().await.unwrap();
         let body = &scene.callback().bodies()[0];
-        assert_eq!((&body["to_number"], &body["message"]), (&json!("+31633450007"), &message["message"]));
+        assert_eq!(
+            (&body["to_number"], &body["message"]),
+            (&json!("+31633450007"), &message["message"])
+        );
         assert_eq!(body.as_object().unwrap().len(), 3, "{body}");
-        let (address, proof) = body["callback_url"].as_str().unwrap().split_once("?proof=").unwrap();
-        assert_eq!(address, format!("{}/messages/delivery_status/texter/{id}", scene.shop().url));
-        let key = ProofKey::parse("what-proves-the-reports-of-texter").unwrap();
-        assert_eq!(proof, key.proof("texter", &id));
+        let (address, token) = body["callback_url"]
+            .as_str()
+            .unwrap()
+            .split_once("?token=")
+            .unwrap();
+        assert_eq!(
+            address,
+            format!("{}/messages/delivery_status/texter/{id}", scene.shop().url)
+        );
+        let key = CallbackKey::parse("what-proves-the-reports-of-texter").unwrap();
+        assert_eq!(token, key.token("texter", &id));
         let (_, page) = scene.operator().get("/batches").await.unwrap();
-        assert_eq!(page["batches"][0]["request_id"], json!(scene.callback().ledger()[0].request_id));
+        assert_eq!(
+            page["batches"][0]["request_id"],
+            json!(scene.callback().ledger()[0].request_id)
+        );
         assert_eq!(look(&scene, &id).await, ("DELIVERED".into(), "SENT".into()));
         scene.finish().await.unwrap();
     }
@@ -79,23 +120,45 @@ async fn seed_3_when_a_message_is_sent_the_provider_sends_its_delivery_status() 
     ];
     for (id, expected) in ids.iter().zip(expected) {
         let message = scene.shop().message(id).await.unwrap();
-        assert_eq!((shown(&message).0, shown(&message).1, message["reason"].as_str()), expected);
+        assert_eq!(
+            (
+                shown(&message).0,
+                shown(&message).1,
+                message["reason"].as_str()
+            ),
+            expected
+        );
     }
     let audit = scene.finish().await.unwrap();
-    assert_eq!((audit.provider_requests, audit.confirmed_batches), (3, 3), "one message a request");
+    assert_eq!(
+        (audit.provider_requests, audit.confirmed_batches),
+        (3, 3),
+        "each request holds one message"
+    );
 }
 
-/// Seed 3 asks the same address again, at once and for ever.
+/// Seed 3 repeats such a request at once, and without end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_500_is_tried_again_but_not_for_ever() {
+async fn a_500_is_tried_again_but_not_without_end() {
     let mut texter = texter();
     texter.options.mix = vec![(1.0, Mishap::ServerError)];
-    let scene = scene(Settings { attempts_max: 1, ..only(texter) }).await;
+    let scene = scene(Settings {
+        attempts_max: 1,
+        ..only(texter)
+    })
+    .await;
     let id = scene.shop().send(&message(1)).await.unwrap();
     scene.drain().await.unwrap();
     let found = scene.shop().message(&id).await.unwrap();
-    assert_eq!((shown(&found), found["reason"].as_str()), (("FAILED", "NOT_SENT"), Some("PROVIDER_ERROR")));
-    assert_eq!(outcomes(&scene), [Outcome::Refused(500); 3], "one attempt of each of three batches");
+    assert_eq!(
+        (shown(&found), found["reason"].as_str()),
+        (("FAILED", "NOT_SENT"), Some("PROVIDER_ERROR"))
+    );
+    assert_eq!(
+        outcomes(&scene),
+        [Outcome::Refused(500); 3],
+        "three batches, with one attempt each"
+    );
 
     scene.callback().behave();
     let id = scene.shop().send(&message(2)).await.unwrap();
@@ -104,13 +167,20 @@ async fn a_500_is_tried_again_but_not_for_ever() {
     scene.finish().await.unwrap();
 }
 
-/// To seed 3, whatever is not a 500 is a success.
+/// Seed 3 takes every answer but a 500 for a success.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_other_code_than_200_is_a_success() {
-    let settings = Settings { visibility_timeout_s: Some(2), timeout_ms: 1_500, ..only(texter().by_hand()) };
+async fn no_status_but_200_is_a_success() {
+    let settings = Settings {
+        visibility_timeout_s: Some(2),
+        timeout_ms: 1_500,
+        ..only(texter().by_hand())
+    };
     let scene = scene(settings).await;
     for (n, (mishap, expected)) in [
-        (Mishap::TooMany { retry_after_s: 1 }, ("CONFIRMED", "SENT", 2)),
+        (
+            Mishap::TooMany { retry_after_s: 1 },
+            ("CONFIRMED", "SENT", 2),
+        ),
         (Mishap::Busy { retry_after_s: 1 }, ("CONFIRMED", "SENT", 2)),
         (Mishap::WrongToken, ("CONFIRMED", "SENT", 2)),
         (Mishap::Redirect, ("CONFIRMED", "SENT", 2)),
@@ -127,19 +197,34 @@ async fn no_other_code_than_200_is_a_success() {
         scene.drain().await.unwrap();
         let found = scene.shop().message(&id).await.unwrap();
         let requests = scene.callback().seen().len() - before;
-        assert_eq!((shown(&found).0, shown(&found).1, requests), expected, "{mishap:?}");
+        assert_eq!(
+            (shown(&found).0, shown(&found).1, requests),
+            expected,
+            "{mishap:?}"
+        );
     }
     scene.finish().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_time_out_stays_unconfirmed_until_it_is_reported() {
-    let scene = scene(Settings { timeout_ms: 1_500, ..only(texter().by_hand()) }).await;
+    let scene = scene(Settings {
+        timeout_ms: 1_500,
+        ..only(texter().by_hand())
+    })
+    .await;
     scene.callback().misbehave(Mishap::AcceptThenSilence);
     let id = scene.shop().send(&message(1)).await.unwrap();
     scene.drain().await.unwrap();
-    assert_eq!(look(&scene, &id).await, ("ACCEPTED".into(), "UNCONFIRMED".into()));
-    assert_eq!(outcomes(&scene), [Outcome::Billed], "a time-out is never sent again");
+    assert_eq!(
+        look(&scene, &id).await,
+        ("ACCEPTED".into(), "UNCONFIRMED".into())
+    );
+    assert_eq!(
+        outcomes(&scene),
+        [Outcome::Billed],
+        "a time-out is never sent again"
+    );
     scene.callback().report(&id, "delivered").unwrap();
     scene.drain().await.unwrap();
     assert_eq!(look(&scene, &id).await, ("DELIVERED".into(), "SENT".into()));
@@ -147,10 +232,14 @@ async fn a_time_out_stays_unconfirmed_until_it_is_reported() {
     assert_eq!((audit.confirmed_batches, audit.unknown_batches), (1, 0));
 }
 
-/// Seed 3 finds a message by the provider's id, and loses a call that comes before it has stored that.
+/// Seed 3 finds a message by the provider's id, and loses a call that comes before it stores that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_comes_before_the_answer_is_taken() {
-    let scene = scene(Settings { timeout_ms: 1_500, ..only(texter()) }).await;
+async fn a_call_that_comes_before_the_answer_settles_the_batch() {
+    let scene = scene(Settings {
+        timeout_ms: 1_500,
+        ..only(texter())
+    })
+    .await;
     scene.callback().misbehave(Mishap::AcceptThenSilence);
     let id = scene.shop().send(&message(1)).await.unwrap();
     scene.drain().await.unwrap();
@@ -159,31 +248,50 @@ async fn a_call_that_comes_before_the_answer_is_taken() {
     assert_eq!((audit.confirmed_batches, audit.unknown_batches), (1, 0));
 }
 
-/// Seed 3's webhook is open to anybody.
+/// Seed 3's webhook accepts calls without authentication.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_without_the_proof_is_refused_by_name_and_moves_nothing() {
-    let scene = scene(Settings { others: vec![texter().by_hand(), Other::callback("other")], ..only(texter()) }).await;
-    // Both providers carry their share of these.
+async fn a_call_without_the_token_is_refused_and_changes_nothing() {
+    let scene = scene(Settings {
+        extra_providers: vec![texter().by_hand(), ExtraProvider::callback("other")],
+        ..only(texter())
+    })
+    .await;
+    // Each of the two providers gets its share of these messages.
     let mut ids = post(&scene, 0, 6, 1).await;
     scene.drain().await.unwrap();
-    ids.retain(|id| scene.callback().taken(id).is_ok());
+    ids.retain(|id| scene.callback().accepted(id).is_ok());
     let (id, second) = (ids.remove(0), ids.remove(0));
-    let (url, _) = scene.callback().taken(&id).unwrap();
-    let (address, proof) = url.split_once("?proof=").unwrap();
-    let (second, _) = scene.callback().taken(&second).unwrap();
-    let (_, second) = second.split_once("?proof=").unwrap();
-    let upper = proof.to_uppercase();
-    for forged in ["", "0", second, &proof[..63], upper.as_str()] {
-        let called = report(&format!("{address}?proof={forged}"), "delivered").await;
-        assert_eq!(called, (StatusCode::UNAUTHORIZED, "proof".to_owned()), "{forged}");
+    let (url, _) = scene.callback().accepted(&id).unwrap();
+    let (address, token) = url.split_once("?token=").unwrap();
+    let (second, _) = scene.callback().accepted(&second).unwrap();
+    let (_, second) = second.split_once("?token=").unwrap();
+    let upper = token.to_uppercase();
+    for forged in ["", "0", second, &token[..63], upper.as_str()] {
+        let called = report(&format!("{address}?token={forged}"), "delivered").await;
+        assert_eq!(
+            called,
+            (StatusCode::UNAUTHORIZED, "token".to_owned()),
+            "{forged}"
+        );
     }
-    assert_eq!(report(address, "delivered").await, (StatusCode::UNAUTHORIZED, "proof".to_owned()));
-    // What was proved to one provider is no proof of another.
+    assert_eq!(
+        report(address, "delivered").await,
+        (StatusCode::UNAUTHORIZED, "token".to_owned())
+    );
+    // A token for one provider is not valid for another.
     let other = report(&url.replace("/texter/", "/other/"), "delivered").await;
-    assert_eq!(other, (StatusCode::UNAUTHORIZED, "proof".to_owned()));
-    assert_eq!(report(&url.replace("/texter/", "/nobody/"), "delivered").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(other, (StatusCode::UNAUTHORIZED, "token".to_owned()));
+    assert_eq!(
+        report(&url.replace("/texter/", "/unknown/"), "delivered")
+            .await
+            .0,
+        StatusCode::NOT_FOUND
+    );
     assert_eq!(look(&scene, &id).await, ("CONFIRMED".into(), "SENT".into()));
-    assert_eq!(report(&url, "delivered").await, (StatusCode::OK, "recorded".to_owned()));
+    assert_eq!(
+        report(&url, "delivered").await,
+        (StatusCode::OK, "recorded".to_owned())
+    );
     scene.finish().await.unwrap();
 }
 
@@ -192,25 +300,48 @@ async fn repeated_stale_unknown_and_unreadable_calls_are_answered_and_change_not
     let scene = scene(only(texter().by_hand())).await;
     let id = scene.shop().send(&message(1)).await.unwrap();
     scene.drain().await.unwrap();
-    let (url, _) = scene.callback().taken(&id).unwrap();
-    for (status, expected) in
-        [("enjoyed", "not_a_status"), ("delivered", "recorded"), ("delivered", "repeated"), ("failed", "stale")]
-    {
-        assert_eq!(report(&url, status).await, (StatusCode::OK, expected.to_owned()), "{status}");
+    let (url, _) = scene.callback().accepted(&id).unwrap();
+    for (status, expected) in [
+        ("enjoyed", "not_a_status"),
+        ("delivered", "recorded"),
+        ("delivered", "repeated"),
+        ("failed", "stale"),
+    ] {
+        assert_eq!(
+            report(&url, status).await,
+            (StatusCode::OK, expected.to_owned()),
+            "{status}"
+        );
     }
-    let key = ProofKey::parse("what-proves-the-reports-of-texter").unwrap();
+    let key = CallbackKey::parse("what-proves-the-reports-of-texter").unwrap();
     for unknown in [NEVER, "none"] {
         let (address, _) = url.split_once(&id).unwrap();
-        let url = format!("{address}{unknown}?proof={}", key.proof("texter", unknown));
-        assert_eq!(report(&url, "delivered").await, (StatusCode::OK, "unknown_id".to_owned()), "{unknown}");
+        let url = format!("{address}{unknown}?token={}", key.token("texter", unknown));
+        assert_eq!(
+            report(&url, "delivered").await,
+            (StatusCode::OK, "unknown_id".to_owned()),
+            "{unknown}"
+        );
     }
     for (content_type, body, expected) in [
         ("application/json", "{".to_owned(), (400, "body")),
         ("application/json", "[]".to_owned(), (400, "status")),
-        ("application/json", json!({"message_id": "theirs"}).to_string(), (400, "status")),
-        ("application/json", json!({"status": 7}).to_string(), (400, "status")),
+        (
+            "application/json",
+            json!({"message_id": "theirs"}).to_string(),
+            (400, "status"),
+        ),
+        (
+            "application/json",
+            json!({"status": 7}).to_string(),
+            (400, "status"),
+        ),
         ("application/json", " ".repeat(16 * 1024 + 1), (413, "body")),
-        ("text/plain", json!({"status": "delivered"}).to_string(), (415, "Content-Type")),
+        (
+            "text/plain",
+            json!({"status": "delivered"}).to_string(),
+            (415, "Content-Type"),
+        ),
     ] {
         let (status, field) = call(&url, content_type, body).await;
         assert_eq!((status.as_u16(), field.as_str()), expected);

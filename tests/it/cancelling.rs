@@ -1,4 +1,4 @@
-//! DELETE /messages/{id}: a caller takes back what still waits, and nothing else.
+//! DELETE /messages/{id}: a caller cancels a message that still waits, and only such a message.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,15 +12,24 @@ use crate::support::{body_holds, look, post, scene, shown};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_still_waits_is_cancelled_and_never_sent() {
-    let scene = scene(Settings { window_s: 3, ..Settings::default() }).await;
+    let scene = scene(Settings {
+        window_s: 3,
+        ..Settings::default()
+    })
+    .await;
     let id = scene.shop().send(&message(1)).await.unwrap();
     let path = format!("/messages/{id}");
-    assert_eq!(scene.stall().delete(&path).await.unwrap().0.as_u16(), 404, "another client's message is unknown");
+    assert_eq!(
+        scene.stall().delete(&path).await.unwrap().0.as_u16(),
+        404,
+        "a client does not see the messages of another"
+    );
     // The record's first answer is lost, and the call is repeated.
     let lost = AtomicBool::new(false);
     scene.stack.dynamo_wire.set_rule(move |seen| {
-        let moves = seen.operation.as_deref() == Some("BatchExecuteStatement") && body_holds(seen, "CANCELLED");
-        match moves && !lost.swap(true, Ordering::SeqCst) {
+        let cancels = seen.operation.as_deref() == Some("BatchExecuteStatement")
+            && body_holds(seen, "CANCELLED");
+        match cancels && !lost.swap(true, Ordering::SeqCst) {
             true => Fault::DropAnswer,
             false => Fault::Pass,
         }
@@ -28,7 +37,10 @@ async fn a_message_that_still_waits_is_cancelled_and_never_sent() {
     for _ in 0..2 {
         let (code, message) = scene.shop().delete(&path).await.unwrap();
         assert_eq!(code.as_u16(), 200, "{message}");
-        assert_eq!((shown(&message), message["reason"].as_str()), (("FAILED", "NOT_SENT"), Some("CANCELLED")));
+        assert_eq!(
+            (shown(&message), message["reason"].as_str()),
+            (("FAILED", "NOT_SENT"), Some("CANCELLED"))
+        );
     }
     assert_eq!(scene.stack.dynamo_wire.played(&Fault::DropAnswer), 1);
     let audit = scene.finish().await.unwrap();
@@ -36,27 +48,57 @@ async fn a_message_that_still_waits_is_cancelled_and_never_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_sent_cannot_be_cancelled_and_what_never_was_is_unknown() {
-    let scene = scene(Settings { batch_size: 1, ..Settings::default() }).await;
+async fn a_sent_message_cannot_be_cancelled_and_an_unknown_one_is_not_found() {
+    let scene = scene(Settings {
+        batch_size: 1,
+        ..Settings::default()
+    })
+    .await;
     let id = scene.shop().send(&message(1)).await.unwrap();
     scene.drain().await.unwrap();
     for caller in [scene.shop(), scene.operator()] {
         let (code, problem) = caller.delete(&format!("/messages/{id}")).await.unwrap();
-        assert_eq!((code.as_u16(), problem["status"].as_u64()), (409, Some(409)), "{problem}");
+        assert_eq!(
+            (code.as_u16(), problem["status"].as_u64()),
+            (409, Some(409)),
+            "{problem}"
+        );
     }
     assert_eq!(look(&scene, &id).await, ("DELIVERED".into(), "SENT".into()));
     for (id, expected) in [("0192f5f0-7a4b-7c3d-8e9f-0a1b2c3d4e57", 404), ("me", 400)] {
-        assert_eq!(scene.shop().delete(&format!("/messages/{id}")).await.unwrap().0.as_u16(), expected, "{id}");
+        assert_eq!(
+            scene
+                .shop()
+                .delete(&format!("/messages/{id}"))
+                .await
+                .unwrap()
+                .0
+                .as_u16(),
+            expected,
+            "{id}"
+        );
     }
     let stranger = scene.shop().with_key("not a key");
-    assert_eq!(stranger.delete(&format!("/messages/{id}")).await.unwrap().0.as_u16(), 401);
+    assert_eq!(
+        stranger
+            .delete(&format!("/messages/{id}"))
+            .await
+            .unwrap()
+            .0
+            .as_u16(),
+        401
+    );
     scene.finish().await.unwrap();
 }
 
-/// While batches are made of them: whoever is told that a message is cancelled is not billed for it.
+/// Messages are cancelled while dispatchers claim them; one that is cancelled is never billed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_race_between_a_cancellation_and_a_batch_has_one_winner() {
-    let scene = scene(Settings { batch_size: 10, ..Settings::default() }).await;
+    let scene = scene(Settings {
+        batch_size: 10,
+        ..Settings::default()
+    })
+    .await;
     let ids = post(&scene, 0, 60, 4).await;
     let mut calls = JoinSet::new();
     for id in ids {

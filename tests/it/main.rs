@@ -1,6 +1,7 @@
-//! The tests, through the front door, against the real functions on the local stack.
+//! The tests: they call the real functions on the local stack over HTTP, as callers, operators and
+//! providers do.
 
-#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod batches;
 mod bulk;
@@ -10,20 +11,21 @@ mod cancelling;
 mod chaos;
 #[cfg(debug_assertions)]
 mod crash;
+mod dead_bells;
 mod events;
+mod failover;
 mod faults;
 mod front_door;
-mod lessons;
 mod listing;
+mod main_path;
 mod messagebird;
 mod model;
 mod numbers;
 mod operators;
-mod pace;
-mod path;
 mod planner;
+mod rate_limit;
 mod reconciliation;
-mod rivals;
+mod regressions;
 mod seeds;
 mod several_providers;
 mod statistics;
@@ -31,3 +33,4 @@ mod support;
 mod sweep;
 mod tally;
 mod tidy;
+mod words;

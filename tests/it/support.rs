@@ -1,4 +1,4 @@
-//! What several tests do.
+//! Helpers that several tests share: scenes, messages, and what the record holds.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tests::caller::message;
 use tests::fastsmsing::{self, UpdateOptions};
 use tests::scene::{Scene, Settings};
-use tests::wire::Seen;
+use tests::wire::WireRequest;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -16,12 +16,18 @@ pub(crate) async fn scene(settings: Settings) -> Scene {
     Scene::start(settings).await.unwrap()
 }
 
-/// FastSMSing that reports only what the test tells it to.
+/// FastSMSing that sends no report unless the test asks for one.
 pub(crate) fn by_hand() -> fastsmsing::Options {
-    fastsmsing::Options { updates: UpdateOptions { automatic: false, ..Default::default() }, ..Default::default() }
+    fastsmsing::Options {
+        updates: UpdateOptions {
+            automatic: false,
+            ..Default::default()
+        },
+        ..Default::default()
+    }
 }
 
-/// Posts messages `from..to` by so many callers at once; their ids, by number.
+/// Posts messages `from..to` with this many callers at a time; returns the ids in order.
 pub(crate) async fn post(scene: &Scene, from: usize, to: usize, callers: usize) -> Vec<String> {
     let mut posts = JoinSet::new();
     for caller in 0..callers {
@@ -39,23 +45,37 @@ pub(crate) async fn post(scene: &Scene, from: usize, to: usize, callers: usize) 
     ids.into_iter().map(|(_, id)| id).collect()
 }
 
-/// How a message is shown: status and submission.
+/// The status and the submission of a message, as GET /messages shows them.
 pub(crate) fn shown(message: &Value) -> (&str, &str) {
-    (message["status"].as_str().unwrap(), message["submission"].as_str().unwrap())
+    (
+        message["status"].as_str().unwrap(),
+        message["submission"].as_str().unwrap(),
+    )
 }
 
-/// How a message is shown now.
+/// Reads a message and returns its status and submission.
 pub(crate) async fn look(scene: &Scene, id: &str) -> (String, String) {
     let message = scene.shop().message(id).await.unwrap();
     let (status, submission) = shown(&message);
     (status.to_owned(), submission.to_owned())
 }
 
-/// Resolves as soon as nobody can be at work on the batch any more.
+/// A status and a submission, to compare with what [`look`] returns.
+pub(crate) fn pair(status: &str, submission: &str) -> (String, String) {
+    (status.to_owned(), submission.to_owned())
+}
+
+/// Records an operator's decision, as soon as no dispatcher can be working on the batch any more.
 pub(crate) async fn resolve(scene: &Scene, batch: &str, resolution: &Value) -> (StatusCode, Value) {
     loop {
-        let answer = scene.operator().post_to(&format!("/batches/{batch}/resolution"), resolution).await.unwrap();
-        let busy = answer.1["detail"].as_str().is_some_and(|detail| detail.contains("under way"));
+        let answer = scene
+            .operator()
+            .post_to(&format!("/batches/{batch}/resolution"), resolution)
+            .await
+            .unwrap();
+        let busy = answer.1["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("under way"));
         if !busy {
             return answer;
         }
@@ -63,39 +83,51 @@ pub(crate) async fn resolve(scene: &Scene, batch: &str, resolution: &Value) -> (
     }
 }
 
-/// All items of a table, past the wire.
+/// All items of a table, read without the wire.
 pub(crate) fn items(database: &Database, table: &str) -> Vec<Value> {
     let request = serde_json::from_value(json!({"TableName": table})).unwrap();
     let found = serde_json::to_value(database.scan(request).unwrap()).unwrap();
     found["Items"].as_array().unwrap().clone()
 }
 
-/// Writes an item, past the wire.
+/// Writes an item without the wire.
 pub(crate) fn put(database: &Database, table: &str, item: &Value) {
-    database.put_item(serde_json::from_value(json!({"TableName": table, "Item": item})).unwrap()).unwrap();
+    database
+        .put_item(serde_json::from_value(json!({"TableName": table, "Item": item})).unwrap())
+        .unwrap();
 }
 
-/// The statistics lines of the dispatcher, one a batch.
+/// The lines in which the dispatcher logs its batches, one line for each batch.
 pub(crate) fn statistics(scene: &Scene) -> Vec<Value> {
-    let lines = scene.stack.logs().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line.text).ok());
+    let lines = scene
+        .stack
+        .logs()
+        .into_iter()
+        .filter_map(|line| serde_json::from_str::<Value>(&line.text).ok());
     lines.filter(|line| line["event"] == "batch").collect()
 }
 
-/// Dispatchers that are soon known to be gone: just long enough for one short request.
+/// Dispatchers whose deadline leaves time for one short request only, so that recovery starts soon.
 pub(crate) fn short_lived() -> Settings {
-    Settings { timeout_ms: 1_500, dispatch_timeout_s: Some(11), visibility_timeout_s: Some(2), ..Settings::default() }
+    Settings {
+        timeout_ms: 1_500,
+        dispatch_timeout_s: Some(11),
+        visibility_timeout_s: Some(2),
+        ..Settings::default()
+    }
 }
 
-/// A request is a BatchGetItem on this table.
-pub(crate) fn asks_for_many(seen: &Seen, table: &str) -> bool {
+/// Whether a request is a BatchGetItem on this table.
+pub(crate) fn gets_many_from(seen: &WireRequest, table: &str) -> bool {
     seen.operation.as_deref() == Some("BatchGetItem") && body_holds(seen, &format!("\"{table}\":"))
 }
 
-/// A request is a PutItem into this table.
-pub(crate) fn puts_into(seen: &Seen, table: &str) -> bool {
-    seen.operation.as_deref() == Some("PutItem") && body_holds(seen, &format!("\"TableName\":\"{table}\""))
+/// Whether a request is a PutItem into this table.
+pub(crate) fn puts_into(seen: &WireRequest, table: &str) -> bool {
+    seen.operation.as_deref() == Some("PutItem")
+        && body_holds(seen, &format!("\"TableName\":\"{table}\""))
 }
 
-pub(crate) fn body_holds(seen: &Seen, text: &str) -> bool {
+pub(crate) fn body_holds(seen: &WireRequest, text: &str) -> bool {
     String::from_utf8_lossy(&seen.body).contains(text)
 }

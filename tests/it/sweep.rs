@@ -1,4 +1,4 @@
-//! What nobody rings for any more is found.
+//! The sweep finds messages without a bell and batches without a dispatcher.
 
 use std::time::Duration;
 
@@ -11,10 +11,14 @@ use tokio::time::sleep;
 
 use crate::support::{body_holds, by_hand, look, post, scene, shown};
 
-/// Sweeps until a sweep did what is asked for.
+/// Sweeps until the result of a sweep is as wanted.
 async fn sweep_until(scene: &Scene, done: impl Fn(&Value) -> bool) {
     loop {
-        let swept = scene.stack.invoke("sweep", json!({"reach": "recent"})).await.unwrap();
+        let swept = scene
+            .stack
+            .invoke("sweep", json!({"reach": "recent"}))
+            .await
+            .unwrap();
         if done(&swept) {
             return;
         }
@@ -23,7 +27,7 @@ async fn sweep_until(scene: &Scene, done: impl Fn(&Value) -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_whose_bell_was_lost_is_sent_all_the_same() {
+async fn a_message_whose_bell_was_lost_is_sent_nevertheless() {
     let scene = scene(Settings::default()).await;
     scene.stack.sqs_wire.set_rule(|_| Fault::DropRequest);
     let ids = post(&scene, 0, 3, 1).await;
@@ -34,20 +38,28 @@ async fn a_message_whose_bell_was_lost_is_sent_all_the_same() {
     assert_eq!((audit.delivered(), audit.provider_requests), (3, 1));
 }
 
-/// Whatever there is about batches, and however long it takes: here, they can't even be listed.
+/// Here, the open batches cannot even be listed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_trouble_with_batches_keeps_a_sweep_from_the_messages() {
+async fn a_sweep_that_fails_on_batches_still_finds_the_messages() {
     let scene = scene(Settings::default()).await;
     scene.stack.sqs_wire.set_rule(|_| Fault::DropRequest);
     let ids = post(&scene, 0, 1, 1).await;
     scene.stack.sqs_wire.clear_rule();
     scene.stack.dynamo_wire.set_rule(|seen| {
         let lists = seen.operation.as_deref() == Some("Query") && body_holds(seen, "IndexName");
-        if lists { Fault::DropRequest } else { Fault::Pass }
+        if lists {
+            Fault::DropRequest
+        } else {
+            Fault::Pass
+        }
     });
     for _ in 0..60 {
-        // It tells of the trouble by failing.
-        scene.stack.invoke("sweep", json!({"reach": "recent"})).await.unwrap_err();
+        // The invocation fails, because it could not do all of its work.
+        scene
+            .stack
+            .invoke("sweep", json!({"reach": "recent"}))
+            .await
+            .unwrap_err();
         if look(&scene, &ids[0]).await.1 != "QUEUED" {
             break;
         }
@@ -58,23 +70,42 @@ async fn no_trouble_with_batches_keeps_a_sweep_from_the_messages() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_past_its_validity_is_not_sent_any_more() {
-    let scene = scene(Settings { window_s: 5, ..Settings::default() }).await;
+async fn a_message_past_its_validity_is_not_sent() {
+    let scene = scene(Settings {
+        window_s: 5,
+        ..Settings::default()
+    })
+    .await;
     let mut short = message(1);
-    short["valid_until"] = (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2)).to_string().into();
+    short["valid_until"] = (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2))
+        .to_string()
+        .into();
     let id = scene.shop().send(&short).await.unwrap();
     sweep_until(&scene, |swept| swept["expired"] == 1).await;
     let message = scene.shop().message(&id).await.unwrap();
-    assert_eq!((shown(&message), message["reason"].as_str()), (("FAILED", "NOT_SENT"), Some("EXPIRED")));
+    assert_eq!(
+        (shown(&message), message["reason"].as_str()),
+        (("FAILED", "NOT_SENT"), Some("EXPIRED"))
+    );
     let audit = scene.finish().await.unwrap();
     assert_eq!(audit.provider_requests, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_dead_dispatcher_left_is_taken_up_without_its_bells_by_two_sweeps_at_once() {
-    // The queue keeps the dead dispatcher's bells for minutes; the sweeps do not need them.
-    let settings = Settings { batch_size: 5, timeout_ms: 1_500, fastsmsing: by_hand(), ..Settings::default() };
-    let scene = scene(Settings { dispatch_timeout_s: Some(11), sweep_timeout_s: Some(12), ..settings }).await;
+async fn two_sweeps_at_once_recover_the_batch_of_a_dead_dispatcher_without_its_bells() {
+    // The dead dispatcher's bells come back after minutes; the sweeps do not need them.
+    let settings = Settings {
+        batch_size: 5,
+        timeout_ms: 1_500,
+        fastsmsing: by_hand(),
+        ..Settings::default()
+    };
+    let scene = scene(Settings {
+        dispatch_timeout_s: Some(11),
+        sweep_timeout_s: Some(12),
+        ..settings
+    })
+    .await;
     scene.fastsmsing.misbehave(Mishap::AcceptThenSilence);
     let ids = post(&scene, 0, 5, 1).await;
     while scene.fastsmsing.billed_requests() == 0 {
@@ -90,15 +121,25 @@ async fn what_a_dead_dispatcher_left_is_taken_up_without_its_bells_by_two_sweeps
         assert_eq!(look(&scene, id).await.1, "UNCONFIRMED");
     }
     assert_eq!(scene.fastsmsing.seen().len(), 1);
-    drop(scene.untold());
+    drop(scene.without_audit());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_a_provider_key_a_batch_that_was_left_behind_is_settled_by_the_same_bytes() {
+async fn with_a_provider_key_the_sweep_settles_an_open_batch_with_the_same_bytes() {
     let mut fastsmsing = by_hand();
     fastsmsing.key_lifetime_s = 3_600;
-    let settings = Settings { batch_size: 5, timeout_ms: 1_500, fastsmsing, ..Settings::default() };
-    let scene = scene(Settings { dispatch_timeout_s: Some(11), sweep_timeout_s: Some(12), ..settings }).await;
+    let settings = Settings {
+        batch_size: 5,
+        timeout_ms: 1_500,
+        fastsmsing,
+        ..Settings::default()
+    };
+    let scene = scene(Settings {
+        dispatch_timeout_s: Some(11),
+        sweep_timeout_s: Some(12),
+        ..settings
+    })
+    .await;
     scene.fastsmsing.misbehave(Mishap::AcceptThenSilence);
     let ids = post(&scene, 0, 5, 1).await;
     while scene.fastsmsing.billed_requests() == 0 {
@@ -109,6 +150,12 @@ async fn with_a_provider_key_a_batch_that_was_left_behind_is_settled_by_the_same
     for id in &ids {
         assert_eq!(look(&scene, id).await, ("CONFIRMED".into(), "SENT".into()));
     }
-    assert_eq!((scene.fastsmsing.seen().len(), scene.fastsmsing.billed_requests()), (2, 1));
-    drop(scene.untold());
+    assert_eq!(
+        (
+            scene.fastsmsing.seen().len(),
+            scene.fastsmsing.billed_requests()
+        ),
+        (2, 1)
+    );
+    drop(scene.without_audit());
 }

@@ -1,4 +1,4 @@
-//! What many scenes came to: the audits' figures added up, and one line with the denominators.
+//! The audits of many scenes added up, and one line that prints their figures.
 
 use std::collections::BTreeMap;
 use std::io::{Write, stderr};
@@ -12,13 +12,13 @@ use tests::scene::Scene;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
-/// Sweeps that have to be enough for everything to come to rest.
+/// After this many sweeps, everything has to be at rest.
 const SWEEPS_MAX: usize = 60;
 const SWEEP_PAUSE_MS: u64 = 200;
 const PAGE: usize = 1_000;
 
-/// Scenes that all these tests play at a time: they mostly wait, but a machine with more of them than it can
-/// serve would test nothing but time-outs.
+/// How many scenes `chaos` and `crash` play at a time. Scenes mostly wait, but on a machine with
+/// too many of them every call would time out.
 pub(crate) static STAGES: Semaphore = Semaphore::const_new(14);
 
 #[derive(Debug, Default)]
@@ -30,25 +30,28 @@ pub(crate) struct Tally {
     pub(crate) outside: usize,
     pub(crate) stuck: usize,
     pub(crate) unconfirmed: usize,
-    /// Of the unconfirmed ones, those that the provider had.
+    /// The unconfirmed messages that the provider accepted.
     pub(crate) truly_sent: usize,
-    /// Refused singly, in an answer that was lost.
+    /// Messages that the provider refused in an answer that was lost.
     pub(crate) refusals_lost: usize,
     pub(crate) problems: Vec<String>,
 }
 
 impl Tally {
-    /// Faults have stopped: sweeps until nothing is on its way any more, and audits. Whatever has not come to
-    /// rest by then is for the audit to find.
+    /// After the faults have stopped, sweeps until nothing is on its way any more, and audits the
+    /// scene. The audit finds what has not come to rest by then.
     pub(crate) async fn of(scene: Scene) -> Tally {
-        let mut tally = Tally::audited(&scene)
-            .await
-            .unwrap_or_else(|error| Tally { problems: vec![format!("not audited: {error:#}")], ..Tally::default() });
+        let mut tally = Tally::audited(&scene).await.unwrap_or_else(|error| Tally {
+            problems: vec![format!("the audit failed: {error:#}")],
+            ..Tally::default()
+        });
         if !tally.problems.is_empty() {
             let lines = scene.stack.logs().into_iter();
-            tally.problems.extend(lines.map(|line| format!("    {}: {}", line.function, line.text)));
+            tally
+                .problems
+                .extend(lines.map(|line| format!("    {}: {}", line.function, line.text)));
         }
-        drop(scene.untold());
+        drop(scene.without_audit());
         tally
     }
 
@@ -58,8 +61,11 @@ impl Tally {
             if is_done(scene).await? {
                 break;
             }
-            // A sweep may be told to crash: the next one goes on.
-            let _ = scene.stack.invoke("sweep", json!({"reach": "recent"})).await;
+            // This sweep may be one that crashes; the next one continues its work.
+            let _ = scene
+                .stack
+                .invoke("sweep", json!({"reach": "recent"}))
+                .await;
             sleep(Duration::from_millis(SWEEP_PAUSE_MS)).await;
         }
         scene.drain().await?;
@@ -76,30 +82,50 @@ impl Tally {
             problems: audit.problems,
             ..Tally::default()
         };
-        for message in messages.iter().filter(|message| message["submission"] == "UNCONFIRMED") {
+        for message in messages
+            .iter()
+            .filter(|message| message["submission"] == "UNCONFIRMED")
+        {
             tally.unconfirmed += 1;
-            tally.truly_sent += scene.fastsmsing.times_sent(message["id"].as_str().unwrap_or_default()).min(1);
+            tally.truly_sent += scene
+                .fastsmsing
+                .times_sent(message["id"].as_str().unwrap_or_default())
+                .min(1);
         }
         tally.compare_keys(&messages);
         Ok(tally)
     }
 
-    /// Callers write their Idempotency-Key into the reference: one key is one message.
+    /// Callers write the Idempotency-Key into the reference: each key may make one message only.
     fn compare_keys(&mut self, messages: &[Value]) {
         let mut times: BTreeMap<&str, usize> = BTreeMap::new();
-        for key in messages.iter().filter_map(|message| message["reference"].as_str()) {
+        for key in messages
+            .iter()
+            .filter_map(|message| message["reference"].as_str())
+        {
             *times.entry(key).or_default() += 1;
         }
         let repeated = times.iter().filter(|(_, times)| **times > 1);
-        self.problems.extend(repeated.map(|(key, times)| format!("{key} made {times} messages")));
+        self.problems
+            .extend(repeated.map(|(key, times)| format!("{key} made {times} messages")));
     }
 
-    /// The figures that have to be 0, and those that need not.
+    /// First the figures that have to be 0, then the others.
     pub(crate) fn line(&self) -> String {
-        let Tally { lost, twice, outside, stuck, unconfirmed, truly_sent, refusals_lost, .. } = self;
+        let Tally {
+            lost,
+            twice,
+            outside,
+            stuck,
+            unconfirmed,
+            truly_sent,
+            refusals_lost,
+            ..
+        } = self;
         format!(
             "lost {lost}, twice {twice}, outside the bound {outside}, stuck {stuck}; \
-             unconfirmed {unconfirmed}, of which truly sent {truly_sent}; single refusals lost with their answer {refusals_lost}"
+             unconfirmed {unconfirmed}, of which truly sent {truly_sent}; \
+             single refusals lost with their answer {refusals_lost}"
         )
     }
 }
@@ -118,18 +144,20 @@ impl AddAssign for Tally {
     }
 }
 
-/// Nothing waits or is in somebody's hands; with a provider key, no doubt is left either.
+/// Whether no message waits or is being sent; with a provider key, none may be UNCONFIRMED either.
 async fn is_done(scene: &Scene) -> Result<bool> {
-    let doubts = scene.settings.fastsmsing.key_lifetime_s == 0;
+    let may_stay_unconfirmed = scene.settings.fastsmsing.key_lifetime_s == 0;
     let messages = scene.operator().list(PAGE).await?;
-    Ok(messages.iter().all(|message| match message["submission"].as_str() {
-        Some("QUEUED" | "SENDING") | None => false,
-        Some("UNCONFIRMED") => doubts,
-        Some(_) => true,
-    }))
+    Ok(messages
+        .iter()
+        .all(|message| match message["submission"].as_str() {
+            Some("QUEUED" | "SENDING") | None => false,
+            Some("UNCONFIRMED") => may_stay_unconfirmed,
+            Some(_) => true,
+        }))
 }
 
-/// Prints a line although the test passes: what is written to stderr itself is not captured.
+/// Prints a line even if the test passes, because direct writes to stderr are not captured.
 pub(crate) fn announce(line: &str) {
     let _ = stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -1,9 +1,10 @@
-//! What is under way. A test waits until nothing is, instead of sleeping for as long as it hopes that it takes.
+//! Counts what is under way, so that a test can wait until nothing is instead of sleeping for a
+//! guessed time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Counts what has begun and what has ended; its clones count together.
+/// Counts what has begun and what has ended. Clones share their counts.
 #[derive(Clone, Debug, Default)]
 pub struct Activity(Arc<Counts>);
 
@@ -14,7 +15,7 @@ struct Counts {
 }
 
 impl Activity {
-    /// Something runs until the answer is dropped.
+    /// Counts something as running until the returned guard is dropped.
     #[must_use]
     pub fn begin(&self) -> Running {
         self.0.begun.fetch_add(1, Ordering::SeqCst);
@@ -22,17 +23,18 @@ impl Activity {
     }
 
     pub fn running(&self) -> usize {
-        // Read in this order, a race shows something as still running, never the reverse.
+        // In this order of reads, a race can only show something as running that has just ended.
         let ended = self.0.ended.load(Ordering::SeqCst);
         self.begun() - ended
     }
 
-    /// How much has begun so far: the same figure twice means that nothing began in between.
+    /// How much has begun so far. The same count twice means that nothing began in between.
     pub fn begun(&self) -> usize {
         self.0.begun.load(Ordering::SeqCst)
     }
 }
 
+/// Something that runs for as long as this guard lives.
 #[derive(Debug)]
 pub struct Running(Activity);
 

@@ -1,5 +1,5 @@
-//! The other side of `shared::crash`: a folder in which a test reads what points the functions have passed, and
-//! writes where they are to stop and how wrong their clocks are.
+//! The test's side of `record::crash`. In a shared folder, a test reads which crash points the
+//! functions have passed, and writes where they are to stop and how wrong their clocks are.
 
 use std::collections::BTreeMap;
 use std::env::temp_dir;
@@ -9,43 +9,55 @@ use std::path::PathBuf;
 use anyhow::Result;
 use uuid::Uuid;
 
-pub struct Points {
+/// The folder of one test. Dropping this removes it.
+pub struct CrashPoints {
     folder: PathBuf,
 }
 
-impl Points {
-    pub fn new() -> Result<Points> {
+impl CrashPoints {
+    pub fn new() -> Result<CrashPoints> {
         let folder = temp_dir().join(format!("crash-points-{}", Uuid::now_v7()));
         fs::create_dir(&folder)?;
-        Ok(Points { folder })
+        Ok(CrashPoints { folder })
     }
 
-    /// What tells the functions of this folder.
+    /// The environment variable that names the folder to the functions.
     pub fn environment(&self) -> BTreeMap<String, String> {
         [("CRASH_DIR".to_owned(), self.folder.display().to_string())].into()
     }
 
-    /// From now on, the processes that pass these are aborted there.
+    /// From now on, a process that passes one of these points is aborted there.
     pub fn crash_at(&self, passes: &[String]) -> Result<()> {
         self.write("crash", passes.join("\n"))
     }
 
-    /// What was passed so far, in order, e.g. `Dispatch: before settle a batch, time 2`.
+    /// The points passed so far, in order, such as `Dispatch: before settle a batch, time 2`.
     pub fn passed(&self) -> Vec<String> {
-        // There is no trace before the first point was passed, and its last line may still be written.
+        // There is no trace until the first point is passed, and its last line may be incomplete.
         let trace = fs::read_to_string(self.folder.join("trace")).unwrap_or_default();
-        trace.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect()
+        trace
+            .split_inclusive('\n')
+            .filter_map(|line| line.strip_suffix('\n'))
+            .map(str::to_owned)
+            .collect()
     }
 
-    /// Sets the clocks of the processes so many milliseconds ahead, each process to one of these, and the
-    /// deadlines that they are told likewise, or not.
+    /// Sets the clock of each process ahead by one of these numbers of milliseconds. `deadlines`
+    /// says whether the deadlines of its invocations follow its clock.
     pub fn set_clocks(&self, ahead_ms: &[i64], deadlines: bool) -> Result<()> {
         let lines: String = ahead_ms.iter().map(|ms| format!("{ms}\n")).collect();
-        self.write("deadlines", if deadlines { lines.clone() } else { String::new() })?;
+        self.write(
+            "deadlines",
+            if deadlines {
+                lines.clone()
+            } else {
+                String::new()
+            },
+        )?;
         self.write("clocks", lines)
     }
 
-    /// In one go, so that no process reads half of it.
+    /// Writes a file in one step, so that no process reads half of it.
     fn write(&self, name: &str, text: String) -> Result<()> {
         let draft = self.folder.join(format!("{name}.new"));
         fs::write(&draft, text)?;
@@ -53,9 +65,10 @@ impl Points {
     }
 }
 
-impl Drop for Points {
+impl Drop for CrashPoints {
     fn drop(&mut self) {
-        // A process that is about to end may still write into it; what is left is a few lines in a temporary folder.
+        // A process that is about to end may still write here, which leaves a few lines in a
+        // temporary folder.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }

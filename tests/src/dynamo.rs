@@ -1,4 +1,4 @@
-//! DynamoDB, embedded: the tables of the plan, in memory, behind the real wire protocol.
+//! An embedded DynamoDB: the tables of the plan, in memory, served with AWS's own protocol.
 
 use anyhow::{Context, Result};
 use dynoxide::Database;
@@ -11,7 +11,8 @@ use crate::loopback::{Server, listen};
 use crate::template::Table;
 
 pub struct Dynamo {
-    /// For what no request can do: ageing items, looking past the wire.
+    /// For what no request of the functions can do, such as making items old, and for reads without
+    /// the wire.
     pub database: Database,
     server: Server,
 }
@@ -41,7 +42,7 @@ fn create(database: &Database, table: &Table) -> Result<()> {
         "KeySchema": table.keys,
         "BillingMode": "PAY_PER_REQUEST",
     });
-    // An empty list of indexes is an error on AWS, and here.
+    // An empty list of indexes is an error, as on AWS.
     if !table.indexes.is_empty() {
         request["GlobalSecondaryIndexes"] = serde_json::to_value(&table.indexes)?;
     }
@@ -49,13 +50,16 @@ fn create(database: &Database, table: &Table) -> Result<()> {
     if let Some(attribute) = &table.ttl {
         database.update_time_to_live(UpdateTimeToLiveRequest {
             table_name: table.name.clone(),
-            time_to_live_specification: TimeToLiveSpecification { attribute_name: attribute.clone(), enabled: true },
+            time_to_live_specification: TimeToLiveSpecification {
+                attribute_name: attribute.clone(),
+                enabled: true,
+            },
         })?;
     }
     Ok(())
 }
 
-/// Through JSON, because the checks of a real request are made there.
+/// Reads the request from JSON, because the server makes its checks there.
 fn parse(request: Value) -> Result<CreateTableRequest> {
     Ok(serde_json::from_value(request)?)
 }

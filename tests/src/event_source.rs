@@ -1,9 +1,9 @@
-//! The SQS event source: pollers that gather messages into batches, give each batch to the function, and delete what
-//! it has done.
+//! The SQS event source: pollers that gather messages into batches, invoke the function with each
+//! batch, and delete the messages that it has processed.
 //!
-//! Each poller fills a batch of its own, which is why a function never sees "the" batch of a window: with five pollers,
-//! up to five windows are open at a time. A poller waits for its function before it polls again; more than five
-//! pollers, to which AWS would grow under load, are not played.
+//! Each poller fills a batch of its own, so a function never sees "the" batch of a window: with
+//! five pollers, up to five windows are open at a time. A poller waits for its function before it
+//! polls again. AWS adds pollers under load; this event source does not.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,20 +22,23 @@ use crate::lambda::{InvokeError, Lambda};
 use crate::sqs::Sqs;
 use crate::template::{REGION, Source};
 
+/// How many pollers Lambda starts with.
 const POLLERS: usize = 5;
+/// The longest wait that SQS allows.
 const LONG_POLL_S: i32 = 20;
 /// How often a poller looks for more while its window is open.
 const GATHER_MS: u64 = 50;
 
-/// SQS promises to deliver at least once and in no order. This makes it use that freedom.
+/// SQS delivers at least once and in any order. These settings make it do so: it repeats and
+/// shuffles.
 #[derive(Clone, Copy, Debug)]
-pub struct Mischief {
-    /// How often each message is delivered: 1 only shuffles.
+pub struct Redelivery {
+    /// How often each message is delivered. With 1 they are only shuffled.
     pub deliveries: usize,
     pub seed: u64,
 }
 
-/// Polls until it is dropped.
+/// Polls a queue until it is dropped.
 pub struct EventSource {
     _pollers: JoinSet<()>,
     duplicated: Arc<AtomicUsize>,
@@ -47,7 +50,7 @@ impl EventSource {
         function: &str,
         lambda: &Arc<Lambda>,
         sqs: &Arc<Sqs>,
-        mischief: Option<Mischief>,
+        redelivery: Option<Redelivery>,
     ) -> EventSource {
         let duplicated = Arc::new(AtomicUsize::new(0));
         let poller = |at: usize| Poller {
@@ -55,15 +58,19 @@ impl EventSource {
             function: function.to_owned(),
             lambda: Arc::clone(lambda),
             sqs: Arc::clone(sqs),
-            deliveries: mischief.map_or(1, |mischief| mischief.deliveries.max(1)),
+            deliveries: redelivery.map_or(1, |redelivery| redelivery.deliveries.max(1)),
             duplicated: Arc::clone(&duplicated),
-            chance: mischief.map(|mischief| Rng::with_seed(mischief.seed.wrapping_add(at as u64))),
+            chance: redelivery
+                .map(|redelivery| Rng::with_seed(redelivery.seed.wrapping_add(at as u64))),
         };
         let pollers = (0..POLLERS).map(|at| poller(at).run()).collect();
-        EventSource { _pollers: pollers, duplicated }
+        EventSource {
+            _pollers: pollers,
+            duplicated,
+        }
     }
 
-    /// Deliveries beyond the first, of all messages that were received so far.
+    /// How many deliveries beyond the first were made of all messages so far.
     pub fn duplicated(&self) -> usize {
         self.duplicated.load(Ordering::Relaxed)
     }
@@ -80,7 +87,7 @@ struct Poller {
 }
 
 impl Poller {
-    /// Ends only when the queue itself has gone, which whoever waits for it to drain is told.
+    /// Polls until the queue itself fails, which also fails the test that waits for it to drain.
     async fn run(mut self) {
         while let Ok(batch) = self.gather().await {
             if !batch.is_empty() && self.deliver(batch).await.is_err() {
@@ -89,9 +96,15 @@ impl Poller {
         }
     }
 
-    /// The window opens with the first message and closes when the batch is full or the time is up.
+    /// Gathers one batch. The window opens with the first message and closes when the batch is full
+    /// or its time is up.
     async fn gather(&self) -> Result<Vec<Message>> {
-        let Source { queue, batch_size, window, .. } = &self.source;
+        let Source {
+            queue,
+            batch_size,
+            window,
+            ..
+        } = &self.source;
         let mut batch = self.sqs.receive(queue, *batch_size, LONG_POLL_S).await?;
         let end = Instant::now() + *window;
         while !batch.is_empty() && batch.len() < *batch_size && Instant::now() < end {
@@ -104,9 +117,14 @@ impl Poller {
         Ok(batch)
     }
 
+    /// Invokes the function with the batch, as often as the settings say, and deletes what it has
+    /// processed.
     async fn deliver(&mut self, batch: Vec<Message>) -> Result<()> {
-        let copies: Vec<Vec<Message>> = (0..self.deliveries).map(|_| self.shuffled(&batch)).collect();
-        self.duplicated.fetch_add(batch.len() * (self.deliveries - 1), Ordering::Relaxed);
+        let copies: Vec<Vec<Message>> = (0..self.deliveries)
+            .map(|_| self.shuffled(&batch))
+            .collect();
+        self.duplicated
+            .fetch_add(batch.len() * (self.deliveries - 1), Ordering::Relaxed);
         let at_once = self.chance.as_mut().is_some_and(Rng::bool);
         let done = if at_once {
             join_all(copies.iter().map(|copy| self.invoke(copy))).await
@@ -117,9 +135,13 @@ impl Poller {
             }
             done
         };
-        // A message goes when every delivery of it was a success.
-        let receipts = batch.into_iter().filter_map(|message| message.receipt_handle);
-        let receipts = receipts.filter(|receipt| done.iter().all(|done| done.contains(receipt))).collect();
+        // A message is deleted if every delivery of it succeeded.
+        let receipts = batch
+            .into_iter()
+            .filter_map(|message| message.receipt_handle);
+        let receipts = receipts
+            .filter(|receipt| done.iter().all(|done| done.contains(receipt)))
+            .collect();
         self.sqs.delete(&self.source.queue, receipts).await
     }
 
@@ -131,19 +153,39 @@ impl Poller {
         batch
     }
 
-    /// The receipts of what the function has done. What it has not done stays invisible until its time is up.
+    /// Invokes the function; returns the receipts of the messages that it has processed. The others
+    /// stay invisible until their visibility timeout ends.
     async fn invoke(&self, batch: &[Message]) -> BTreeSet<String> {
-        let records: Vec<Value> = batch.iter().map(|message| record(message, &self.source)).collect();
-        let answer = self.lambda.invoke(&self.function, json!({ "Records": records })).await;
-        let ids: Vec<&str> = batch.iter().filter_map(|message| message.message_id.as_deref()).collect();
-        let Some(failed) = failed(&answer, self.source.reports_failures, &ids) else { return BTreeSet::new() };
-        let done = batch.iter().filter(|message| !failed.contains(&message.message_id.as_deref().unwrap_or_default()));
-        done.filter_map(|message| message.receipt_handle.clone()).collect()
+        let records: Vec<Value> = batch
+            .iter()
+            .map(|message| record(message, &self.source))
+            .collect();
+        let answer = self
+            .lambda
+            .invoke(&self.function, json!({ "Records": records }))
+            .await;
+        let ids: Vec<&str> = batch
+            .iter()
+            .filter_map(|message| message.message_id.as_deref())
+            .collect();
+        let Some(failed) = failed(&answer, self.source.reports_failures, &ids) else {
+            return BTreeSet::new();
+        };
+        let done = batch
+            .iter()
+            .filter(|message| !failed.contains(&message.message_id.as_deref().unwrap_or_default()));
+        done.filter_map(|message| message.receipt_handle.clone())
+            .collect()
     }
 }
 
-/// The ids that failed, or `None` if all did. An answer that is not exactly as documented counts as complete failure.
-fn failed<'a>(answer: &'a Result<Value, InvokeError>, reports: bool, sent: &[&str]) -> Option<Vec<&'a str>> {
+/// The ids of the messages that failed, or `None` if all did. An answer that AWS does not document
+/// fails all of them.
+fn failed<'a>(
+    answer: &'a Result<Value, InvokeError>,
+    reports: bool,
+    sent: &[&str],
+) -> Option<Vec<&'a str>> {
     let answer = answer.as_ref().ok()?;
     if !reports {
         return Some(Vec::new());
@@ -156,15 +198,23 @@ fn failed<'a>(answer: &'a Result<Value, InvokeError>, reports: bool, sent: &[&st
     match failures {
         Value::Null => Some(Vec::new()),
         Value::Array(failures) => {
-            let id = |failure: &'a Value| failure["itemIdentifier"].as_str().filter(|id| sent.contains(id));
+            let id = |failure: &'a Value| {
+                failure["itemIdentifier"]
+                    .as_str()
+                    .filter(|id| sent.contains(id))
+            };
             failures.iter().map(id).collect()
         }
         _ => None,
     }
 }
 
+/// A message as a record of the event.
 fn record(message: &Message, source: &Source) -> Value {
-    let attributes = message.message_attributes.iter().map(|(name, value)| (name.clone(), attribute(value)));
+    let attributes = message
+        .message_attributes
+        .iter()
+        .map(|(name, value)| (name.clone(), attribute(value)));
     let mut record = json!({
         "messageId": message.message_id,
         "receiptHandle": message.receipt_handle,
@@ -183,7 +233,7 @@ fn record(message: &Message, source: &Source) -> Value {
 }
 
 fn attribute(value: &MessageAttributeValue) -> Value {
-    // Its own form on the wire has the binary value in base64, as the event has.
+    // The serialized value has its binary part in base64, as the event has it.
     let wire = serde_json::to_value(value).unwrap_or_default();
     json!({
         "dataType": value.data_type,
@@ -202,9 +252,17 @@ mod tests {
 
     #[test]
     fn success_is_no_failure_named() {
-        for answer in [Value::Null, json!({}), json!({ "batchItemFailures": null }), json!({ "batchItemFailures": [] })]
-        {
-            assert_eq!(failed(&Ok(answer.clone()), true, SENT), Some(Vec::new()), "{answer}");
+        for answer in [
+            Value::Null,
+            json!({}),
+            json!({ "batchItemFailures": null }),
+            json!({ "batchItemFailures": [] }),
+        ] {
+            assert_eq!(
+                failed(&Ok(answer.clone()), true, SENT),
+                Some(Vec::new()),
+                "{answer}"
+            );
         }
     }
 
@@ -228,7 +286,11 @@ mod tests {
             let answer = Ok(json!({ "batchItemFailures": [{ "itemIdentifier": "b" }, failure] }));
             assert_eq!(failed(&answer, true, SENT), None, "{answer:?}");
         }
-        for answer in [json!("done"), json!([]), json!({ "batchItemFailures": "a" })] {
+        for answer in [
+            json!("done"),
+            json!([]),
+            json!({ "batchItemFailures": "a" }),
+        ] {
             assert_eq!(failed(&Ok(answer.clone()), true, SENT), None, "{answer}");
         }
         assert_eq!(failed(&Err(InvokeError::TimedOut), true, SENT), None);

@@ -1,9 +1,10 @@
-//! Lambda: the real function binaries as processes of this machine.
+//! Lambda: runs the real binaries of the functions as processes of this machine.
 //!
-//! As on AWS, one process works on one event at a time, a warm one is used again (the one used last first), and a new
-//! one is started when none is free, up to the function's limit; beyond that, events wait. A process that outlives
-//! the function's timeout is killed and its invocation fails, a process that dies fails its invocation, and an
-//! invocation goes on when whoever asked for it has gone.
+//! As on AWS, a process handles one event at a time. A warm process is used again, the most
+//! recently used one first, and a new one is started if none is free, up to the limit of the
+//! function; beyond that, events wait. A process that exceeds the timeout of its function is
+//! killed, and a process that ends fails its invocation. An invocation continues when its caller
+//! has left.
 
 mod function;
 mod logs;
@@ -21,16 +22,17 @@ use thiserror::Error;
 use crate::activity::Activity;
 use crate::template::{self, REGION};
 use function::Function;
-pub use logs::{Line, Logs};
+pub use logs::{LogLine, Logs};
 
+/// Why an invocation failed, in Lambda's words.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvokeError {
     #[error("Task timed out")]
     TimedOut,
-    /// The process ended, or never came up.
+    /// The process ended, or did not start.
     #[error("Runtime exited: {0}")]
     Crashed(String),
-    /// The function's own error.
+    /// The function answered with an error.
     #[error("{error_type}: {message}")]
     Function { error_type: String, message: String },
     #[error("Function not found: {0}")]
@@ -51,8 +53,15 @@ impl Lambda {
     ) -> Result<Lambda> {
         let logs = Arc::new(Logs::default());
         let function = |plan: &template::Function| -> Result<_> {
-            let binary = binaries.get(&plan.binary).with_context(|| format!("no binary {} was built", plan.binary))?;
-            let function = Function::new(plan, binary.clone(), environment(plan, endpoints), Arc::clone(&logs));
+            let binary = binaries
+                .get(&plan.binary)
+                .with_context(|| format!("no binary {} was built", plan.binary))?;
+            let function = Function::new(
+                plan,
+                binary.clone(),
+                environment(plan, endpoints),
+                Arc::clone(&logs),
+            );
             Ok((plan.binary.clone(), Arc::new(function)))
         };
         Ok(Lambda {
@@ -62,7 +71,8 @@ impl Lambda {
         })
     }
 
-    /// Waits for the function's answer; if this future is dropped, the function does not notice.
+    /// Invokes a function and waits for its answer. If this future is dropped, the function does
+    /// not notice.
     pub async fn invoke(&self, function: &str, event: Value) -> Result<Value, InvokeError> {
         let Some(function) = self.functions.get(function).cloned() else {
             return Err(InvokeError::Unknown(function.to_owned()));
@@ -72,22 +82,26 @@ impl Lambda {
             let _running = running;
             function.invoke(event).await
         });
-        invocation.await.unwrap_or_else(|error| Err(InvokeError::Crashed(error.to_string())))
+        invocation
+            .await
+            .unwrap_or_else(|error| Err(InvokeError::Crashed(error.to_string())))
     }
 
-    /// Kills every process of the function, whatever it is doing, and waits until they are gone.
+    /// Kills every process of the function, whatever it is doing, and waits until they have ended.
     pub async fn kill_all(&self, function: &str) {
         if let Some(function) = self.functions.get(function) {
             function.kill_all().await;
         }
     }
 
-    /// Kills everything, without waiting for its end, and starts nothing again.
+    /// Kills all processes and starts none again. It does not wait until they have ended.
     pub fn close(&self) {
-        self.functions.values().for_each(|function| function.close());
+        self.functions
+            .values()
+            .for_each(|function| function.close());
     }
 
-    /// Kills everything, and waits until it is gone.
+    /// Does the same, and waits until all processes have ended.
     pub async fn stop(&self) {
         self.close();
         for function in self.functions.values() {
@@ -99,21 +113,24 @@ impl Lambda {
         &self.logs
     }
 
-    /// Invocations under way, those that still wait for a process included.
+    /// The invocations under way, including those that wait for a process.
     pub fn activity(&self) -> &Activity {
         &self.activity
     }
 }
 
-/// Where the functions find what AWS would be.
+/// The addresses at which the functions find the stores.
 #[derive(Clone, Debug)]
 pub struct Endpoints {
     pub dynamo_url: String,
     pub sqs_url: String,
 }
 
-/// All that a function's process finds in its environment, but for the address of its own Runtime API.
-pub fn environment(function: &template::Function, endpoints: &Endpoints) -> BTreeMap<String, String> {
+/// The environment of a function's process, without the address of its own Runtime API.
+pub fn environment(
+    function: &template::Function,
+    endpoints: &Endpoints,
+) -> BTreeMap<String, String> {
     let memory_mb = function.memory_mb.to_string();
     let lambda = [
         ("AWS_LAMBDA_FUNCTION_NAME", function.id.as_str()),

@@ -1,12 +1,15 @@
-//! The local stack: everything that `template.yaml` deploys, on one machine and inside one process, but for the
-//! functions, which are the real binaries.
+//! The local stack: everything that `template.yaml` deploys, on one machine. The functions are the
+//! real binaries, each in processes of its own; all the rest runs inside this process. `cargo
+//! local` and the tests in `it/` use it.
 //!
-//! Read it in the order in which it comes up. The template says what there is. The two stores are embedded servers that
-//! speak AWS's own protocols. Then Lambda, and what wakes its functions: the HTTP API and the queue. Between the
-//! functions and everything else lies a wire that a test can break. The stack puts all of it together.
+//! The modules below are in the order in which the stack starts. The template says what there is.
+//! The two stores are embedded servers that speak AWS's own protocols. Lambda runs the functions,
+//! and the HTTP API, the queue and the schedule invoke them. A wire, which a test can break,
+//! connects the functions with each store. The stack puts all of this together.
 //!
-//! A scene adds the two ends: the providers, each simulated by an independent witness, and callers. An audit then compares
-//! three ledgers: what the callers were told, what the providers billed, and what the record says.
+//! A scene adds both ends: the callers, and the simulated providers, which share no code with the
+//! product. An audit then compares three ledgers: what callers were promised, what the providers
+//! billed, and what the record says.
 
 pub mod template;
 
@@ -31,14 +34,14 @@ pub mod fastsmsing;
 pub mod messagebird;
 
 pub mod audit;
+pub mod baselines;
 pub mod caller;
 pub mod crash;
 pub mod demo;
-pub mod economy;
 pub mod invoice;
-pub mod others;
+pub mod providers;
 pub mod scene;
 
-// Small things that several of them stand on.
+// What several of the modules above use.
 pub mod activity;
 pub mod loopback;

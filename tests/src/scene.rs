@@ -1,70 +1,81 @@
-//! A scene: the local stack with FastSMSing behind it and callers in front.
+//! A scene: callers, the local stack, and the simulated FastSMSing, perhaps with other providers.
 //!
-//! It notes what the callers are told, so that an audit can hold it against the record and the provider's
-//! ledger. A scene has to be finished: that drains it and asserts that nothing was lost and that the bill is
-//! explained. One that is dropped before is a mistake of its test.
+//! Its callers record which messages were accepted, so that the audit can compare them with the
+//! record and with the providers' ledgers. A test has to finish its scene: that drains it and
+//! asserts that nothing was lost and that the record explains the bill. A scene that is dropped
+//! unfinished fails its test.
 
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use domain::digest::sha256_hex;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use shared::auth::sha256_hex;
 use tokio::time::sleep;
 
 use crate::audit::Audit;
 use crate::callback::Callback;
 use crate::caller::Caller;
-use crate::event_source::Mischief;
+use crate::event_source::Redelivery;
 use crate::fastsmsing::{self, FastSmsing};
 use crate::messagebird::MessageBird;
-use crate::others::{Other, Others, secret_of};
+use crate::providers::{ExtraProvider, ExtraProviders, secret_of};
 use crate::stack::{self, Stack};
 use crate::wire::Wire;
 
-/// How often a scene looks whether the provider's wire is quiet.
+/// How often a scene checks whether the provider's wire is quiet.
 const LOOK_MS: u64 = 20;
+/// The clients of every scene.
+const CLIENTS: [&str; 3] = ["ops", "shop", "stall"];
+/// The one client that may see and do everything.
+const OPERATOR: &str = "ops";
+/// What FastSMSing signs its reports with.
+const WEBHOOK_SECRET: &str = "whsec_bG9jYWwtc2VjcmV0LW9mLXRoZS1zY2VuZQ==";
 
-/// Of the deployment that a scene plays.
+/// How a scene deploys the product, and how its providers behave.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub window_s: u32,
     pub batch_size: usize,
     pub rate_per_s: f64,
     pub attempts_max: i64,
-    /// How long a provider's answer is waited for.
+    /// How long a dispatcher waits for a provider's answer.
     pub timeout_ms: u64,
     pub fastsmsing: fastsmsing::Options,
     /// How long a provider's breaker stays open.
     pub open_s: u32,
-    /// How old the backlog of an outage may get.
+    /// How old the backlog of an outage may become.
     pub backlog_age_max_s: u32,
-    /// FastSMSing is in the configuration, and first there.
+    /// Whether FastSMSing is in the configuration. If so, it is the first provider there.
     pub fastsmsing_configured: bool,
-    /// Providers beside it.
-    pub others: Vec<Other>,
-    pub mischief: Option<Mischief>,
-    /// How long a bell is gone when its dispatcher failed; the template's minutes if not given.
+    /// Providers besides FastSMSing.
+    pub extra_providers: Vec<ExtraProvider>,
+    pub redelivery: Option<Redelivery>,
+    /// How long a bell stays invisible after its dispatcher failed, in place of the template's
+    /// minutes.
     pub visibility_timeout_s: Option<u64>,
-    /// How often a bell is received before it is dead; the template's if not given.
+    /// How often a bell is received before it is dead-lettered, in place of the template's number.
     pub receives_max: Option<u64>,
     /// How many days ago the record begins.
     pub record_days: i64,
-    /// How long a dispatcher may work; the template's minute if not given.
+    /// The timeout of dispatch, in place of the template's minute.
     pub dispatch_timeout_s: Option<u64>,
-    /// How long a sweep may work, likewise.
+    /// The timeout of sweep, in place of the template's.
     pub sweep_timeout_s: Option<u64>,
-    /// How long a query may work, likewise.
+    /// The timeout of query, in place of the template's.
     pub query_timeout_s: Option<u64>,
-    /// Of one request, as the configuration says it.
+    /// The price of one request to FastSMSing, as its configuration has it.
     pub price_per_request: Option<String>,
-    /// For all functions, beside what the template gives them.
+    /// Variables for all functions, in addition to those of the template.
     pub environment: BTreeMap<String, String>,
-    /// Puts a wire that can break before the provider. It never hangs up, so no silence of the provider would end.
+    /// Puts a wire that can break in front of FastSMSing. It never hangs up, so a silence of the
+    /// provider never ends.
     pub provider_wire: bool,
+    /// The port of the front door, or any free one.
     pub port: Option<u16>,
+    /// Whether the functions run. Without them there are the stores and the providers alone.
     pub functions: bool,
 }
 
@@ -80,8 +91,8 @@ impl Default for Settings {
             open_s: 1,
             backlog_age_max_s: 900,
             fastsmsing_configured: true,
-            others: Vec::new(),
-            mischief: None,
+            extra_providers: Vec::new(),
+            redelivery: None,
             visibility_timeout_s: None,
             receives_max: None,
             record_days: 1,
@@ -97,19 +108,20 @@ impl Default for Settings {
     }
 }
 
+/// A running scene.
 pub struct Scene {
     pub stack: Stack,
     pub fastsmsing: FastSmsing,
-    pub rivals: Vec<FastSmsing>,
+    /// More providers that use FastSMSing's protocol.
+    pub backups: Vec<FastSmsing>,
     pub messagebirds: Vec<MessageBird>,
     pub callbacks: Vec<Callback>,
-    /// Between the functions and the provider, if the settings ask for it.
+    /// The wire between the functions and FastSMSing, if the settings ask for one.
     pub provider_wire: Option<Wire>,
     pub settings: Settings,
     shop: Caller,
     stall: Caller,
     operator: Caller,
-    webhook_secret: String,
     finished: bool,
 }
 
@@ -120,17 +132,15 @@ impl Scene {
             true => Some(Wire::start(fastsmsing.url()).await?),
             false => None,
         };
-        let provider_url = provider_wire.as_ref().map_or(fastsmsing.url().to_owned(), Wire::url);
-        let keys: BTreeMap<_, _> = ["shop", "stall", "ops"].map(|name| (name, format!("local-{name}-key"))).into();
-        let webhook_secret = "whsec_bG9jYWwtc2VjcmV0LW9mLXRoZS1zY2VuZQ==".to_owned();
-        let others = Others::start(&settings)?;
-        let mut secrets = json!({"fastsmsing": {"token": fastsmsing.token(), "webhook_secrets": webhook_secret}});
-        others.add_secrets(&mut secrets);
+        let provider_url = provider_wire
+            .as_ref()
+            .map_or(fastsmsing.url().to_owned(), Wire::url);
+        let extra_providers = ExtraProviders::start(&settings)?;
         let stack = Stack::start(stack::Options {
-            parameters: parameters(&settings, &provider_url, &others, &keys),
-            secrets: [("sms-proxy/providers".to_owned(), secrets.to_string())].into(),
+            parameters: parameters(&settings, &provider_url, &extra_providers),
+            secrets: secrets(&fastsmsing, &extra_providers),
             functions: settings.functions,
-            mischief: settings.mischief,
+            redelivery: settings.redelivery,
             visibility_timeout_s: settings.visibility_timeout_s,
             receives_max: settings.receives_max,
             timeouts_s: timeouts_s(&settings),
@@ -138,22 +148,24 @@ impl Scene {
             port: settings.port,
         })
         .await?;
-        let url = if settings.functions { stack.url() } else { String::new() };
-        let shop = Caller::new(&url, &keys["shop"])?;
-        let (stall, operator) = (shop.with_key(&keys["stall"]), shop.with_key(&keys["ops"]));
+        let url = if settings.functions {
+            stack.url()
+        } else {
+            String::new()
+        };
+        let shop = Caller::new(&url, &key_of("shop"))?;
         let mut scene = Self {
             stack,
             fastsmsing,
-            rivals: others.fastsmsings,
-            messagebirds: others.messagebirds,
-            callbacks: others.callbacks,
+            backups: extra_providers.fastsmsings,
+            messagebirds: extra_providers.messagebirds,
+            callbacks: extra_providers.callbacks,
             provider_wire,
             settings,
+            stall: shop.with_key(&key_of("stall")),
+            operator: shop.with_key(&key_of(OPERATOR)),
             shop,
-            stall,
-            operator,
-            webhook_secret,
-            // Until it has begun there is nothing to finish.
+            // A scene whose start fails here has nothing to finish.
             finished: true,
         };
         if scene.settings.functions {
@@ -163,18 +175,20 @@ impl Scene {
         Ok(scene)
     }
 
-    /// Tells all that speak FastSMSing's protocol where to report.
+    /// Points all providers that use FastSMSing's protocol at the address where they are to report.
     pub fn report_to(&self, webhook: &str) -> Result<()> {
-        self.fastsmsing.point_at(webhook, &self.webhook_secret)?;
-        self.rivals.iter().try_for_each(|rival| rival.point_at(webhook, &secret_of(rival.name())))
+        self.fastsmsing.point_at(webhook, WEBHOOK_SECRET)?;
+        self.backups
+            .iter()
+            .try_for_each(|backup| backup.point_at(webhook, &secret_of(backup.name())))
     }
 
-    /// All providers that speak FastSMSing's protocol, in the order of their configuration.
+    /// All providers that use FastSMSing's protocol, in the order of their configuration.
     pub fn fastsmsings(&self) -> impl Iterator<Item = &FastSmsing> {
-        [&self.fastsmsing].into_iter().chain(&self.rivals)
+        [&self.fastsmsing].into_iter().chain(&self.backups)
     }
 
-    /// A client that sees its own messages.
+    /// A client, which sees only its own messages.
     pub fn shop(&self) -> &Caller {
         &self.shop
     }
@@ -184,58 +198,75 @@ impl Scene {
         &self.stall
     }
 
-    /// A client that sees everything.
+    /// A client that is an operator, and sees everything.
     pub fn operator(&self) -> &Caller {
         &self.operator
     }
 
-    /// What reports are signed with.
+    /// The secret with which FastSMSing signs its reports.
     pub fn webhook_secret(&self) -> &str {
-        &self.webhook_secret
+        WEBHOOK_SECRET
     }
 
-    /// Reports as the provider does, whatever the body; the status and the document.
+    /// Posts any body as a report that FastSMSing has signed; returns the status and the document.
     pub async fn report(&self, body: Vec<u8>) -> Result<(StatusCode, Value)> {
         let now_s = jiff::Timestamp::now().as_second();
-        let signature = fastsmsing::Secret::parse(&self.webhook_secret)?.sign("by-hand", now_s, &body);
-        let headers =
-            [("webhook-id", "by-hand"), ("webhook-timestamp", &now_s.to_string()), ("webhook-signature", &signature)];
+        let signature = fastsmsing::Secret::parse(WEBHOOK_SECRET)?.sign("by-hand", now_s, &body);
+        let headers = [
+            ("webhook-id", "by-hand"),
+            ("webhook-timestamp", &now_s.to_string()),
+            ("webhook-signature", &signature),
+        ];
         self.report_with(body, &headers).await
     }
 
-    /// Reports with these headers.
-    pub async fn report_with(&self, body: Vec<u8>, headers: &[(&str, &str)]) -> Result<(StatusCode, Value)> {
-        self.shop.post_bytes_with("/messages/delivery_status", body, headers).await
+    /// Posts a report with these headers; returns the status and the document.
+    pub async fn report_with(
+        &self,
+        body: Vec<u8>,
+        headers: &[(&str, &str)],
+    ) -> Result<(StatusCode, Value)> {
+        self.shop
+            .post_bytes_with("/messages/delivery_status", body, headers)
+            .await
     }
 
-    /// The ids that callers were given with a 202.
-    pub fn told(&self) -> Vec<String> {
-        self.shop.told()
+    /// The ids of the messages that were answered with a 202.
+    pub fn accepted_ids(&self) -> Vec<String> {
+        self.shop.accepted_ids()
     }
 
-    /// Waits until nothing is on its way any more, in either direction.
+    /// Waits until nothing is under way any more, neither messages nor reports.
     pub async fn drain(&self) -> Result<()> {
-        self.stack.quiet().await?;
-        // Requests that a wire has delayed may arrive when nobody waits for them any more.
-        while self.provider_wire.as_ref().is_some_and(|wire| wire.activity().running() > 0) {
+        self.stack.wait_until_quiet().await?;
+        // Requests that the wire has delayed may arrive after their client has stopped waiting.
+        while self
+            .provider_wire
+            .as_ref()
+            .is_some_and(|wire| wire.activity().running() > 0)
+        {
             sleep(Duration::from_millis(LOOK_MS)).await;
         }
         self.fastsmsing.updates_settled().await?;
-        self.others_settled().await?;
-        self.stack.quiet().await
+        self.extra_providers_settled().await?;
+        self.stack.wait_until_quiet().await
     }
 
-    /// Drains, and asserts that the three ledgers agree.
+    /// Drains the scene and asserts that the three ledgers agree.
     pub async fn finish(mut self) -> Result<Audit> {
         self.finished = true;
         self.drain().await?;
         let audit = Audit::of(&self).await?;
-        ensure!(audit.problems.is_empty(), "the ledgers do not agree:\n{}", audit.problems.join("\n"));
+        ensure!(
+            audit.problems.is_empty(),
+            "the ledgers do not agree:\n{}",
+            audit.problems.join("\n")
+        );
         Ok(audit)
     }
 
-    /// A scene for people, who may leave whenever they like: it need not be finished.
-    pub fn untold(mut self) -> Self {
+    /// A scene that need not be finished, for people, who may leave at any time.
+    pub fn without_audit(mut self) -> Self {
         self.finished = true;
         self
     }
@@ -243,28 +274,49 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        assert!(self.finished || thread::panicking(), "a scene was dropped without being finished");
+        assert!(
+            self.finished || thread::panicking(),
+            "a scene was dropped without being finished"
+        );
     }
 }
 
+/// The timeouts that replace the template's, by function.
 fn timeouts_s(settings: &Settings) -> BTreeMap<String, u64> {
     let given = [
         ("dispatch", settings.dispatch_timeout_s),
         ("sweep", settings.sweep_timeout_s),
         ("query", settings.query_timeout_s),
     ];
-    given.into_iter().filter_map(|(function, timeout_s)| Some((function.to_owned(), timeout_s?))).collect()
+    given
+        .into_iter()
+        .filter_map(|(function, timeout_s)| Some((function.to_owned(), timeout_s?)))
+        .collect()
 }
 
+/// The API key of a client.
+fn key_of(client: &str) -> String {
+    format!("local-{client}-key")
+}
+
+/// The secret of all providers, as Secrets Manager has it.
+fn secrets(fastsmsing: &FastSmsing, extra_providers: &ExtraProviders) -> BTreeMap<String, String> {
+    let own = json!({"token": fastsmsing.token(), "webhook_secrets": WEBHOOK_SECRET});
+    let mut secrets = json!({"fastsmsing": own});
+    extra_providers.add_secrets(&mut secrets);
+    [("sms-proxy/providers".to_owned(), secrets.to_string())].into()
+}
+
+/// The parameters of the template.
 fn parameters(
     settings: &Settings,
     provider_url: &str,
-    others: &Others,
-    keys: &BTreeMap<&str, String>,
+    extra_providers: &ExtraProviders,
 ) -> BTreeMap<String, String> {
-    let clients = keys
-        .iter()
-        .map(|(name, key)| json!({"name": name, "key_sha256": sha256_hex(key.as_bytes()), "operator": *name == "ops"}));
+    let clients = CLIENTS.map(|name| {
+        let key_sha256 = sha256_hex(key_of(name).as_bytes());
+        json!({"name": name, "key_sha256": key_sha256, "operator": name == OPERATOR})
+    });
     let fastsmsing = settings.fastsmsing_configured.then(|| {
         json!({
             "name": "fastsmsing",
@@ -277,15 +329,19 @@ fn parameters(
             "price_per_request": settings.price_per_request,
         })
     });
-    let providers: Value = fastsmsing.into_iter().chain(others.configuration.clone()).collect();
-    let since = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * settings.record_days);
+    let providers: Value = fastsmsing
+        .into_iter()
+        .chain(extra_providers.configuration.clone())
+        .collect();
+    let since =
+        jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * settings.record_days);
     [
         ("Clients", Value::from_iter(clients).to_string()),
         ("ProviderList", providers.to_string()),
         ("BatchWindowS", settings.window_s.to_string()),
         ("BacklogAgeMaxS", settings.backlog_age_max_s.to_string()),
         ("AttemptsMax", settings.attempts_max.to_string()),
-        ("RecordSince", shared::id::utc_day(since).to_string()),
+        ("RecordSince", domain::id::utc_day(since).to_string()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()

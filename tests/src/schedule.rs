@@ -1,4 +1,4 @@
-//! The clock: invokes each function as often as its schedules say.
+//! Invokes each function at the intervals of its schedules.
 
 use std::sync::Arc;
 
@@ -9,19 +9,23 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::lambda::Lambda;
 use crate::template::{Function, Schedule};
 
-/// Ticks until it is dropped.
-pub struct Clock {
+/// Runs all schedules until it is dropped.
+pub struct Scheduler {
     _schedules: JoinSet<()>,
 }
 
-impl Clock {
-    /// As on AWS, the first tick comes when its time has passed once.
-    pub fn start(functions: &[Function], lambda: &Arc<Lambda>) -> Clock {
-        let schedules =
-            functions.iter().flat_map(|function| function.schedules.iter().map(move |each| (function, each)));
-        let schedules =
-            schedules.map(|(function, each)| tick(each.clone(), function.binary.clone(), Arc::clone(lambda)));
-        Clock { _schedules: schedules.collect() }
+impl Scheduler {
+    /// As on AWS, the first tick comes after the first interval.
+    pub fn start(functions: &[Function], lambda: &Arc<Lambda>) -> Scheduler {
+        let schedules = functions
+            .iter()
+            .flat_map(|function| function.schedules.iter().map(move |each| (function, each)));
+        let schedules = schedules.map(|(function, each)| {
+            tick(each.clone(), function.binary.clone(), Arc::clone(lambda))
+        });
+        Scheduler {
+            _schedules: schedules.collect(),
+        }
     }
 }
 
@@ -30,7 +34,9 @@ async fn tick(schedule: Schedule, function: String, lambda: Arc<Lambda>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
-        // A failed tick is in the function's log, and the next one comes anyway.
-        let _ = lambda.invoke(&function, schedule.input.clone().unwrap_or(Value::Null)).await;
+        // An error shows in the function's log, and the next tick comes anyway.
+        let _ = lambda
+            .invoke(&function, schedule.input.clone().unwrap_or(Value::Null))
+            .await;
     }
 }

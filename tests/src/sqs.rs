@@ -1,4 +1,5 @@
-//! SQS, embedded: the queues of the plan, behind the real wire protocol for the functions and at hand for the stack.
+//! An embedded SQS with the queues of the plan. The functions use it with AWS's own protocol, and
+//! the stack directly.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,8 +17,8 @@ use rustack_sqs_http::dispatch::dispatch_operation;
 use rustack_sqs_http::response::error_to_response;
 use rustack_sqs_http::router::resolve_operation;
 use rustack_sqs_model::input::{
-    CreateQueueInput, DeleteMessageBatchInput, GetQueueAttributesInput, PurgeQueueInput, ReceiveMessageInput,
-    SendMessageInput,
+    CreateQueueInput, DeleteMessageBatchInput, GetQueueAttributesInput, PurgeQueueInput,
+    ReceiveMessageInput, SendMessageInput,
 };
 use rustack_sqs_model::types::{DeleteMessageBatchRequestEntry, Message};
 use tokio::net::TcpListener;
@@ -26,7 +27,7 @@ use uuid::Uuid;
 use crate::loopback::Server;
 use crate::template::{ACCOUNT, Queue, REGION};
 
-/// Most that one ReceiveMessage or DeleteMessageBatch takes.
+/// The most messages that one ReceiveMessage or DeleteMessageBatch handles.
 pub const BATCH_MAX: usize = 10;
 
 const VISIBLE: &str = "ApproximateNumberOfMessages";
@@ -38,6 +39,7 @@ pub struct Sqs {
     server: Server,
 }
 
+/// How many messages are in a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     pub visible: usize,
@@ -46,7 +48,8 @@ pub struct Counters {
 }
 
 impl Sqs {
-    /// The listener comes from outside because queue URLs, which the plan needs first, contain its port.
+    /// The caller creates the listener, because the plan needs queue URLs first, and they contain
+    /// its port.
     pub async fn start(listener: TcpListener, queues: &[Queue]) -> Result<Sqs> {
         let address = listener.local_addr()?;
         let provider = Arc::new(RustackSqs::new(SqsConfig {
@@ -62,11 +65,17 @@ impl Sqs {
                 attributes: queue.attributes.clone().into_iter().collect(),
                 tags: Default::default(),
             };
-            provider.create_queue(input).await.with_context(|| format!("queue {}", queue.name))?;
+            provider
+                .create_queue(input)
+                .await
+                .with_context(|| format!("queue {}", queue.name))?;
         }
         let handler = Arc::new(RustackSqsHandler::new(Arc::clone(&provider)));
         let server = Server::start(listener, Router::new().fallback(answer).with_state(handler))?;
-        Ok(Sqs { queues: provider, server })
+        Ok(Sqs {
+            queues: provider,
+            server,
+        })
     }
 
     pub fn server(&self) -> &Server {
@@ -84,18 +93,30 @@ impl Sqs {
         };
         let attributes = self.queues.get_queue_attributes(input).await?.attributes;
         let count = |name: &str| -> Result<usize> {
-            Ok(attributes.get(name).with_context(|| format!("{queue} has no {name}"))?.parse()?)
+            Ok(attributes
+                .get(name)
+                .with_context(|| format!("{queue} has no {name}"))?
+                .parse()?)
         };
-        Ok(Counters { visible: count(VISIBLE)?, in_flight: count(IN_FLIGHT)?, delayed: count(DELAYED)? })
+        Ok(Counters {
+            visible: count(VISIBLE)?,
+            in_flight: count(IN_FLIGHT)?,
+            delayed: count(DELAYED)?,
+        })
     }
 
-    /// As on AWS, once a minute and queue at most.
+    /// Deletes all messages of a queue. As on AWS, this fails if it is repeated within a minute.
     pub async fn purge(&self, queue: &str) -> Result<()> {
-        self.queues.purge_queue(PurgeQueueInput { queue_url: self.queue_url(queue) }).await?;
+        self.queues
+            .purge_queue(PurgeQueueInput {
+                queue_url: self.queue_url(queue),
+            })
+            .await?;
         Ok(())
     }
 
-    /// Puts everything that is in one queue into another, as AWS's redrive does; tells how much that was.
+    /// Moves all visible messages of one queue into another, as AWS's redrive does; returns how
+    /// many there were.
     pub async fn redrive(&self, from: &str, to: &str) -> Result<usize> {
         let mut moved = 0;
         loop {
@@ -105,15 +126,35 @@ impl Sqs {
             }
             moved += messages.len();
             for message in &messages {
-                let (queue_url, message_body) = (self.queue_url(to), message.body.clone().unwrap_or_default());
-                self.queues.send_message(SendMessageInput { queue_url, message_body, ..Default::default() }).await?;
+                let (queue_url, message_body) =
+                    (self.queue_url(to), message.body.clone().unwrap_or_default());
+                self.queues
+                    .send_message(SendMessageInput {
+                        queue_url,
+                        message_body,
+                        ..Default::default()
+                    })
+                    .await?;
             }
-            self.delete(from, messages.into_iter().filter_map(|message| message.receipt_handle).collect()).await?;
+            self.delete(
+                from,
+                messages
+                    .into_iter()
+                    .filter_map(|message| message.receipt_handle)
+                    .collect(),
+            )
+            .await?;
         }
     }
 
-    /// Never drop this future while it waits: what it would have received is then in flight with nobody.
-    pub(crate) async fn receive(&self, queue: &str, most: usize, wait_s: i32) -> Result<Vec<Message>> {
+    /// Never drop this future while it waits: the messages that it would have received would then
+    /// be in flight without a receiver.
+    pub(crate) async fn receive(
+        &self,
+        queue: &str,
+        most: usize,
+        wait_s: i32,
+    ) -> Result<Vec<Message>> {
         let input = ReceiveMessageInput {
             queue_url: self.queue_url(queue),
             max_number_of_messages: Some(i32::try_from(most.min(BATCH_MAX))?),
@@ -133,7 +174,9 @@ impl Sqs {
             };
             let entries = receipts.iter().enumerate().map(entry).collect();
             let queue_url = self.queue_url(queue);
-            self.queues.delete_message_batch(DeleteMessageBatchInput { queue_url, entries }).await?;
+            self.queues
+                .delete_message_batch(DeleteMessageBatchInput { queue_url, entries })
+                .await?;
         }
         Ok(())
     }
@@ -147,7 +190,11 @@ impl Counters {
 
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} visible, {} in flight, {} delayed", self.visible, self.in_flight, self.delayed)
+        write!(
+            f,
+            "{} visible, {} in flight, {} delayed",
+            self.visible, self.in_flight, self.delayed
+        )
     }
 }
 

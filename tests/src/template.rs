@@ -1,9 +1,10 @@
-//! What `template.yaml` deploys, as a plan that this machine can play.
+//! Reads `template.yaml`, and makes a plan of it that the local stack can carry out.
 //!
-//! The tests are worth as much as the stack they run on, so the stack is not described a second time: it is read
-//! from the file that is deployed. What has a meaning here (tables, queues, functions and what wakes them) becomes
-//! a [`Plan`]; what has none is listed by name in this module as understood and not played. Everything else,
-//! be it a resource, a property or an intrinsic, is an error that names it by its path: nothing is skipped in silence.
+//! The tests are worth as much as the stack on which they run. So the stack has no description of
+//! its own; it is read from the file that is deployed. What means something on this machine
+//! (tables, queues, functions and what invokes them) becomes part of a [`Plan`]. What does not is
+//! listed by name in these modules. Everything else, be it a resource, a property or an intrinsic
+//! function, is an error that names its path: nothing is skipped in silence.
 
 mod events;
 mod fields;
@@ -27,8 +28,9 @@ pub use stores::{Attribute, Index, Key, Queue, Table};
 pub const REGION: &str = "eu-central-1";
 pub const ACCOUNT: &str = "000000000000";
 
-/// Resources that act only in the cloud: who may do what, who is told, what is drawn.
-const NOT_PLAYED: &[&str] = &[
+/// Types of resources that mean something only on AWS: permissions, alarms, notifications and
+/// dashboards.
+const IGNORED: &[&str] = &[
     "AWS::CloudWatch::Alarm",
     "AWS::CloudWatch::CompositeAlarm",
     "AWS::CloudWatch::Dashboard",
@@ -43,21 +45,22 @@ const NOT_PLAYED: &[&str] = &[
     "AWS::SQS::QueuePolicy",
 ];
 
-/// What a deployment is given from outside the template.
+/// What a deployment gets from outside the template.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
-    /// Values for the template's parameters; what is missing takes its default.
+    /// Values of the template's parameters. Those that are missing take their defaults.
     pub parameters: BTreeMap<String, String>,
     pub secrets: Secrets,
-    /// Where SQS listens, without a slash at the end: queue URLs begin with it.
+    /// The address of SQS without a slash at the end. Queue URLs begin with it.
     pub sqs_url: String,
-    /// Where the HTTP API listens, likewise.
+    /// The address of the HTTP API, likewise.
     pub api_url: String,
 }
 
-/// Secrets Manager: name of the secret, and the text that it holds.
+/// The texts of the secrets in Secrets Manager, by name.
 pub type Secrets = BTreeMap<String, String>;
 
+/// What the template deploys, as far as it means something on this machine.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     pub tables: Vec<Table>,
@@ -68,13 +71,24 @@ pub struct Plan {
 impl Plan {
     pub fn read(template: &str, given: &Given) -> Result<Plan> {
         let mut template = Node::new("", yaml::read(template)?).fields()?;
-        template.ignore(&["AWSTemplateFormatVersion", "Transform", "Description", "Metadata"]);
+        template.ignore(&[
+            "AWSTemplateFormatVersion",
+            "Transform",
+            "Description",
+            "Metadata",
+        ]);
         let resources = template.need("Resources")?;
         let names = Names::new(template.take("Parameters"), &resources, given)?;
         let resources = names.resolve(resources)?;
-        let globals = template.take("Globals").map(|globals| names.resolve(globals)).transpose()?;
-        // Nothing here reads the outputs, but one that points to nowhere fails the deployment.
-        template.take("Outputs").map(|outputs| names.resolve(outputs)).transpose()?;
+        let globals = template
+            .take("Globals")
+            .map(|globals| names.resolve(globals))
+            .transpose()?;
+        // Nothing reads the outputs, but a broken reference in them would fail the deployment.
+        template
+            .take("Outputs")
+            .map(|outputs| names.resolve(outputs))
+            .transpose()?;
         template.finish()?;
 
         let globals = functions::globals(globals)?;
@@ -83,17 +97,30 @@ impl Plan {
         for (id, resource) in resources.entries()? {
             plan.add(id, resource, &globals, &mut apis)?;
         }
-        ensure!(apis.len() <= 1, "Resources: one HTTP API is played, not {}", apis.join(" and "));
+        ensure!(
+            apis.len() <= 1,
+            "Resources: the local stack has one HTTP API, not {}",
+            apis.join(" and ")
+        );
         plan.check_sources()?;
         Ok(plan)
     }
 
     pub fn function(&self, binary: &str) -> Result<&Function> {
-        let found = self.functions.iter().find(|function| function.binary == binary);
+        let found = self
+            .functions
+            .iter()
+            .find(|function| function.binary == binary);
         found.with_context(|| format!("template.yaml has no function {binary}"))
     }
 
-    fn add(&mut self, id: String, resource: Node, globals: &Value, apis: &mut Vec<String>) -> Result<()> {
+    fn add(
+        &mut self,
+        id: String,
+        resource: Node,
+        globals: &Value,
+        apis: &mut Vec<String>,
+    ) -> Result<()> {
         let path = resource.path.clone();
         let mut resource = resource.fields()?;
         let kind = resource.need("Type")?.text()?;
@@ -101,27 +128,32 @@ impl Plan {
         match kind.as_str() {
             "AWS::DynamoDB::Table" => self.tables.push(stores::table(id, resource)?),
             "AWS::SQS::Queue" => self.queues.push(stores::queue(id, resource)?),
-            "AWS::Serverless::Function" => self.functions.push(functions::read(id, resource, globals)?),
+            "AWS::Serverless::Function" => {
+                self.functions.push(functions::read(id, resource, globals)?)
+            }
             "AWS::Serverless::HttpApi" => {
                 http_api(resource)?;
                 apis.push(id);
             }
-            kind if NOT_PLAYED.contains(&kind) => {}
+            kind if IGNORED.contains(&kind) => {}
             kind => bail!("{path}: {kind} not understood"),
         }
         Ok(())
     }
 
-    /// SQS refuses an event source whose messages would come back while the function still works on them.
+    /// Checks what AWS checks: messages must not come back while the function may still work on
+    /// them.
     fn check_sources(&self) -> Result<()> {
         for function in &self.functions {
             for source in &function.sources {
                 let path = &source.path;
                 let queue = self.queues.iter().find(|queue| queue.name == source.queue);
-                let queue = queue.with_context(|| format!("{path}: there is no queue {}", source.queue))?;
+                let queue =
+                    queue.with_context(|| format!("{path}: there is no queue {}", source.queue))?;
                 ensure!(
                     queue.visibility_timeout_s() >= function.timeout_s,
-                    "{path}: {}'s VisibilityTimeout of {} s is shorter than the function's Timeout of {} s",
+                    "{path}: {}'s VisibilityTimeout of {} s is shorter than \
+                     the function's Timeout of {} s",
                     queue.name,
                     queue.visibility_timeout_s(),
                     function.timeout_s
@@ -135,7 +167,13 @@ impl Plan {
 fn http_api(mut resource: Fields) -> Result<()> {
     if let Some(properties) = resource.take("Properties") {
         let mut properties = properties.fields()?;
-        properties.ignore(&["Description", "AccessLogSettings", "DefaultRouteSettings", "FailOnWarnings", "Tags"]);
+        properties.ignore(&[
+            "Description",
+            "AccessLogSettings",
+            "DefaultRouteSettings",
+            "FailOnWarnings",
+            "Tags",
+        ]);
         properties.finish()?;
     }
     resource.finish()

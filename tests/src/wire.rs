@@ -1,7 +1,9 @@
-//! A wire that breaks on request, put between the functions and DynamoDB, SQS or the provider.
+//! A fault proxy between the functions and DynamoDB, SQS or a provider: a wire that breaks on
+//! request.
 //!
-//! It sees each request whole and asks the test's rule what becomes of it. Once forwarded, a request goes on even if
-//! the client has hung up: a late request is one of the things that a wire does to a client that no longer waits.
+//! It reads each request whole and asks the test's rule for the fault. A forwarded request
+//! continues even if its client has hung up, because a request that arrives after its client
+//! stopped waiting is a fault like the others.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
@@ -15,7 +17,9 @@ use futures_util::stream::{self, StreamExt};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -29,14 +33,14 @@ use tokio::time::sleep;
 use crate::activity::Activity;
 use crate::loopback::{Server, Stop, listen};
 
-/// Long enough for the first half of a body to leave before the connection breaks.
+/// How long the connection stays open after half a body, so that this half is sent.
 const CUT_AFTER_MS: u64 = 20;
 
 /// A request as the rule sees it.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct WireRequest {
     pub method: Method,
-    /// With the query.
+    /// The path with the query.
     pub path: String,
     /// `PutItem`, `SendMessage`, …, if the request is one to AWS.
     pub operation: Option<String>,
@@ -44,75 +48,84 @@ pub struct Seen {
     pub body: Bytes,
 }
 
-/// What becomes of a request.
+/// What the wire does with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// It is forwarded and answered.
     Pass,
-    /// The connection closes; nothing was forwarded.
+    /// The connection closes, and nothing is forwarded.
     DropRequest,
-    /// Forwarded and answered, but the connection closes before the answer.
+    /// It is forwarded, but the connection closes before the answer.
     DropAnswer,
-    /// Forwarded after so many milliseconds.
+    /// It is forwarded after so many milliseconds.
     DelayMs(u64),
-    /// This answer instead; nothing was forwarded.
+    /// The wire gives this answer, and nothing is forwarded.
     Status(u16, String),
-    /// Forwarded; the answer breaks off in the middle of its body.
+    /// It is forwarded, and the answer breaks off in the middle of its body.
     CutBody,
 }
 
-type Rule = Arc<dyn Fn(&Seen) -> Fault + Send + Sync>;
-type Observer = Arc<dyn Fn(&Seen) + Send + Sync>;
+type Rule = Arc<dyn Fn(&WireRequest) -> Fault + Send + Sync>;
+type Observer = Arc<dyn Fn(&WireRequest) + Send + Sync>;
 
+/// A running wire.
 pub struct Wire {
-    line: Arc<Line>,
+    link: Arc<Link>,
     server: Server,
 }
 
 impl Wire {
     /// `upstream` is the base URL of what the wire leads to, without a slash at the end.
     pub async fn start(upstream: &str) -> Result<Wire> {
-        let line = Arc::new(Line {
+        let link = Arc::new(Link {
             upstream: upstream.to_owned(),
             client: Client::builder(TokioExecutor::new()).build_http(),
             settings: Mutex::default(),
             activity: Activity::default(),
         });
-        let accepting = Arc::clone(&line);
-        let server = Server::run(listen(None).await?, |listener, stop| accept(listener, stop, accepting))?;
-        Ok(Wire { line, server })
+        let accepting = Arc::clone(&link);
+        let server = Server::run(listen(None).await?, |listener, stop| {
+            accept(listener, stop, accepting)
+        })?;
+        Ok(Wire { link, server })
     }
 
     pub fn url(&self) -> String {
         self.server.url()
     }
 
-    /// Decides about every request from now on.
-    pub fn set_rule(&self, rule: impl Fn(&Seen) -> Fault + Send + Sync + 'static) {
-        self.line.settings().rule = Some(Arc::new(rule));
+    /// Sets the rule for every request from now on.
+    pub fn set_rule(&self, rule: impl Fn(&WireRequest) -> Fault + Send + Sync + 'static) {
+        self.link.settings().rule = Some(Arc::new(rule));
     }
 
-    /// Whole again.
+    /// Lets every request pass from now on.
     pub fn clear_rule(&self) {
-        self.line.settings().rule = None;
+        self.link.settings().rule = None;
     }
 
-    /// Sees every request from now on, before the rule does.
-    pub fn observe(&self, observer: impl Fn(&Seen) + Send + Sync + 'static) {
-        self.line.settings().observers.push(Arc::new(observer));
+    /// Adds an observer, which sees every request from now on before the rule does.
+    pub fn observe(&self, observer: impl Fn(&WireRequest) + Send + Sync + 'static) {
+        self.link.settings().observers.push(Arc::new(observer));
     }
 
-    /// How many requests met a fault of this kind, whatever its details.
+    /// How many requests met a fault of this variant, whatever its fields.
     pub fn played(&self, fault: &Fault) -> usize {
-        self.line.settings().played.get(&discriminant(fault)).copied().unwrap_or_default()
+        self.link
+            .settings()
+            .played
+            .get(&discriminant(fault))
+            .copied()
+            .unwrap_or_default()
     }
 
-    /// Requests under way, the late ones included.
+    /// The requests under way, including the late ones.
     pub fn activity(&self) -> &Activity {
-        &self.line.activity
+        &self.link.activity
     }
 }
 
-struct Line {
+struct Link {
     upstream: String,
     client: Client<HttpConnector, Full<Bytes>>,
     settings: Mutex<Settings>,
@@ -128,17 +141,21 @@ struct Settings {
 
 type Body = BoxBody<Bytes, io::Error>;
 
-impl Line {
+impl Link {
     fn settings(&self) -> MutexGuard<'_, Settings> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An error closes the connection without an answer.
+    /// Handles one request. An error closes the connection without an answer.
     async fn carry(self: Arc<Self>, request: Request<Incoming>) -> io::Result<Response<Body>> {
         let (head, body) = request.into_parts();
-        let seen = Seen {
+        let seen = WireRequest {
             method: head.method,
-            path: head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+            path: head
+                .uri
+                .path_and_query()
+                .map_or("/", |path| path.as_str())
+                .to_owned(),
             operation: operation(&head.headers),
             headers: head.headers,
             body: body.collect().await.map_err(io::Error::other)?.to_bytes(),
@@ -152,18 +169,22 @@ impl Line {
         played.await.map_err(io::Error::other)?
     }
 
-    fn judge(&self, seen: &Seen) -> Fault {
+    fn judge(&self, seen: &WireRequest) -> Fault {
         let (observers, rule) = {
             let settings = self.settings();
             (settings.observers.clone(), settings.rule.clone())
         };
         observers.iter().for_each(|observer| observer(seen));
         let fault = rule.map_or(Fault::Pass, |rule| rule(seen));
-        *self.settings().played.entry(discriminant(&fault)).or_default() += 1;
+        *self
+            .settings()
+            .played
+            .entry(discriminant(&fault))
+            .or_default() += 1;
         fault
     }
 
-    async fn play(&self, seen: Seen, fault: Fault) -> io::Result<Response<Body>> {
+    async fn play(&self, seen: WireRequest, fault: Fault) -> io::Result<Response<Body>> {
         match fault {
             Fault::Pass => self.forward(seen).await.map(|answer| answer.map(whole)),
             Fault::DropRequest => Err(broken()),
@@ -178,7 +199,9 @@ impl Line {
             Fault::Status(status, body) => {
                 let mut answer = Response::new(whole(body.into()));
                 *answer.status_mut() = StatusCode::from_u16(status).map_err(io::Error::other)?;
-                answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                answer
+                    .headers_mut()
+                    .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 Ok(answer)
             }
             Fault::CutBody => {
@@ -190,43 +213,62 @@ impl Line {
         }
     }
 
-    async fn forward(&self, seen: Seen) -> io::Result<Response<Bytes>> {
+    async fn forward(&self, seen: WireRequest) -> io::Result<Response<Bytes>> {
         let mut request = Request::new(Full::new(seen.body));
         *request.method_mut() = seen.method;
-        *request.uri_mut() = format!("{}{}", self.upstream, seen.path).parse().map_err(io::Error::other)?;
+        *request.uri_mut() = format!("{}{}", self.upstream, seen.path)
+            .parse()
+            .map_err(io::Error::other)?;
         *request.headers_mut() = own_framing(seen.headers);
-        let (mut head, body) = self.client.request(request).await.map_err(io::Error::other)?.into_parts();
+        let (mut head, body) = self
+            .client
+            .request(request)
+            .await
+            .map_err(io::Error::other)?
+            .into_parts();
         head.headers = own_framing(head.headers);
-        Ok(Response::from_parts(head, body.collect().await.map_err(io::Error::other)?.to_bytes()))
+        Ok(Response::from_parts(
+            head,
+            body.collect().await.map_err(io::Error::other)?.to_bytes(),
+        ))
     }
 }
 
-async fn accept(listener: TcpListener, stop: Stop, line: Arc<Line>) {
-    // Dropped with this function, and all connections with it.
+async fn accept(listener: TcpListener, stop: Stop, link: Arc<Link>) {
+    // All connections end when this set is dropped with the function.
     let mut connections = JoinSet::new();
     let stopped = stop.stopped();
     tokio::pin!(stopped);
     loop {
         tokio::select! {
-            Ok((stream, _)) = listener.accept() => { connections.spawn(serve(stream, Arc::clone(&line))); }
+            Ok((stream, _)) = listener.accept() => {
+                connections.spawn(serve(stream, Arc::clone(&link)));
+            }
             Some(_) = connections.join_next() => {}
             () = &mut stopped => return,
         }
     }
 }
 
-async fn serve(stream: TcpStream, line: Arc<Line>) {
-    let service = service_fn(|request| Arc::clone(&line).carry(request));
-    // Connections are here to break.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+async fn serve(stream: TcpStream, link: Arc<Link>) {
+    let service = service_fn(|request| Arc::clone(&link).carry(request));
+    // An error says that the connection broke, which may be what the test asked for.
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 fn operation(headers: &HeaderMap) -> Option<String> {
-    let (_, operation) = headers.get("x-amz-target")?.to_str().ok()?.split_once('.')?;
+    let (_, operation) = headers
+        .get("x-amz-target")?
+        .to_str()
+        .ok()?
+        .split_once('.')?;
     Some(operation.to_owned())
 }
 
-/// Each side of the wire frames its messages itself.
+/// The headers without those that frame a message. Each side of the wire frames its messages
+/// itself.
 fn own_framing(mut headers: HeaderMap) -> HeaderMap {
     for name in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
         headers.remove(name);

@@ -1,7 +1,8 @@
 //! Woken by bells, sends what waits.
 //!
-//! The bells only wake it: which messages go into a batch is read from the record, so that every consumer
-//! fills its batches with everything that waits, and not with what happened to share its event.
+//! The bells only wake it. Which messages go into a batch is read from the record, so every
+//! dispatcher fills its batches with everything that waits, and not with what happened to share its
+//! event.
 
 mod bells;
 
@@ -9,132 +10,182 @@ use std::collections::HashMap;
 
 use aws_config::SdkConfig;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use dispatcher::{Dispatcher, Invocation};
+use domain::bell::has_to_ring;
+use domain::dispatched::Dispatched;
+use domain::id::MessageId;
+use domain::message::Message;
+use domain::state::State;
+use edge::config::{Config, ConfigError};
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Error, LambdaEvent};
-use shared::clock;
-use shared::config::{Refused, Source};
-use shared::courier::{Courier, Round, Turn};
-use shared::id::MessageId;
-use shared::message::Message;
-use shared::queue::Queue;
-use shared::record::RecordError;
-use shared::record::moves::Move;
-use shared::state::State;
+use record::queue::Queue;
+use record::tables::Tables;
+use record::{RecordError, clock};
 use tracing::{info, warn};
 
 use bells::{Received, received};
 
-/// Batches in a row of which the providers took nothing, after which the bells are given back in any case.
+/// Batches in a row of which the providers took nothing, after which the bells are given back in
+/// any case.
 const UNSENT_MAX: usize = 10;
 /// Visibility changes under way at once.
-const HIDES_AT_ONCE: usize = 16;
+const VISIBILITY_CHANGES_AT_ONCE: usize = 16;
 
 pub struct App {
-    courier: Courier,
+    dispatcher: Dispatcher,
     queue: Queue,
 }
 
 impl App {
-    pub fn read<F: Fn(&str) -> Option<String>>(source: &Source<F>, aws: &SdkConfig) -> Result<Self, Refused> {
-        Ok(Self { courier: source.courier(aws)?, queue: Queue::new(aws, source.text("QUEUE_URL")?) })
+    pub fn new<F: Fn(&str) -> Option<String>>(
+        config: &Config<F>,
+        aws: &SdkConfig,
+    ) -> Result<Self, ConfigError> {
+        let providers = config.providers()?;
+        let dispatcher = Dispatcher {
+            record: Tables::open(aws, |key| config.text(key))?,
+            clients: config.provider_clients(&providers)?,
+            attempts_max: config.attempts_max()?,
+            policy: config.batch_policy(&providers)?,
+        };
+        Ok(Self {
+            dispatcher,
+            queue: Queue::new(aws, config.text("QUEUE_URL")?),
+        })
     }
 
-    /// Answers with the bells that shall ring again; an error gives all of them back.
+    /// Answers with the bells that have to ring again; an error gives all of them back.
     pub async fn handle(&self, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
-        let turn = Turn::of(&event.context.request_id, event.context.deadline);
+        let invocation = Invocation::of(&event.context.request_id, event.context.deadline);
         let received = received(event.payload)?;
-        let mut rung = self.look_up(&received).await?;
-        let held: Vec<_> = rung.values().filter(|message| message.state == State::Sending).collect();
-        if self.courier.recover_holders(&held, &turn).await? > 0 {
-            rung = self.look_up(&received).await?;
+        let mut messages = self.look_up(&received).await?;
+        let claimed: Vec<_> = messages
+            .values()
+            .filter(|message| message.state == State::Sending)
+            .collect();
+        if self
+            .dispatcher
+            .recover_holders(&claimed, &invocation)
+            .await?
+            > 0
+        {
+            messages = self.look_up(&received).await?;
         }
 
-        let waiting = rung.values().filter(|message| message.state == State::Accepted);
-        let (valid, expired): (Vec<_>, Vec<_>) = waiting.partition(|message| message.valid_until > clock::now());
-        self.expire(&expired).await;
+        let now = clock::now();
+        let waiting = messages
+            .values()
+            .filter(|message| message.state == State::Accepted);
+        let (valid, expired): (Vec<_>, Vec<_>) = waiting.partition(|message| message.is_valid(now));
+        self.dispatcher.expire(&expired).await;
         let full = received.iter().any(|received| received.bell.full);
         let oldest = valid.iter().map(|message| message.id).min();
-        let ended = match self.courier.plan.start(oldest, full, clock::now()) {
-            Some(from) => self.carry(from, &turn).await?,
-            None => Round::Idle,
+        let ended = match self.dispatcher.policy.read_from(oldest, full, clock::now()) {
+            Some(from) => self.dispatch(from, &invocation).await?,
+            None => Dispatched::Idle,
         };
-        self.give_back(&received, rung, ended).await
+        self.give_back(&received, messages, ended).await
     }
 
-    /// Carries batch after batch until nothing is left that may go now. What one provider took nothing of is offered
-    /// again, to the next one in turn, until the breakers say that there is none.
-    async fn carry(&self, from: Timestamp, turn: &Turn) -> Result<Round, RecordError> {
+    /// Sends batch after batch until nothing is left that may go now. What one provider took
+    /// nothing of is tried again, with the provider whose share comes next, until the breakers say
+    /// that there is none.
+    async fn dispatch(
+        &self,
+        from: Timestamp,
+        invocation: &Invocation,
+    ) -> Result<Dispatched, RecordError> {
         let mut from = MessageId::first_of(from);
         let mut unsent = 0;
         loop {
-            let begun = from;
-            match self.courier.round(&mut from, turn).await? {
-                Round::Carried => unsent = 0,
-                Round::Refused => {
+            let (dispatched, next) = self.dispatcher.dispatch_next(from, invocation).await?;
+            match dispatched {
+                Dispatched::More => {
                     unsent = 0;
-                    from = begun;
+                    from = next;
                 }
-                Round::Unsent if unsent < UNSENT_MAX => {
-                    unsent += 1;
-                    from = begun;
-                }
+                Dispatched::Refused => unsent = 0,
+                Dispatched::Unsent if unsent < UNSENT_MAX => unsent += 1,
                 ended => return Ok(ended),
             }
         }
     }
 
-    /// The bells whose messages still wait or are in somebody's hands, made quiet until there is hope.
+    /// Gives back the bells whose messages wait or are claimed, hidden until it makes sense that
+    /// they ring again.
     async fn give_back(
         &self,
         received: &[Received],
-        rung: HashMap<MessageId, Message>,
-        ended: Round,
+        messages: HashMap<MessageId, Message>,
+        ended: Dispatched,
     ) -> Result<SqsBatchResponse, Error> {
         let mut response = SqsBatchResponse::default();
-        if rung.values().all(|message| !matches!(message.state, State::Accepted | State::Sending)) {
+        if !messages.values().any(|message| has_to_ring(message.state)) {
             return Ok(response);
         }
-        let rung = self.look_up(received).await?;
+        let messages = self.look_up(received).await?;
         let now = clock::now();
-        let quiet = |received| Some((received, Received::quiet(received, &rung, ended, &self.courier.plan, now)?));
-        let quiet: Vec<_> = received.iter().filter_map(quiet).collect();
-        for (received, _) in &quiet {
+        let again = |received| {
+            let policy = &self.dispatcher.policy;
+            Some((
+                received,
+                Received::retry_after(received, &messages, ended, policy, now)?,
+            ))
+        };
+        let again: Vec<_> = received.iter().filter_map(again).collect();
+        for (received, _) in &again {
             response.add_failure(received.item_identifier.clone());
         }
-        let hides: Vec<_> = quiet.iter().map(|(received, time)| self.hide(received, *time)).collect();
-        stream::iter(hides).buffer_unordered(HIDES_AT_ONCE).collect::<Vec<()>>().await;
-        if !quiet.is_empty() {
-            info!(event = "given back", bells = quiet.len(), ?ended, "messages of these bells are not done with");
+        let changes: Vec<_> = again
+            .iter()
+            .map(|(received, time)| self.set_visibility(received, *time))
+            .collect();
+        let changes = stream::iter(changes).buffer_unordered(VISIBILITY_CHANGES_AT_ONCE);
+        changes.collect::<Vec<()>>().await;
+        if !again.is_empty() {
+            let bells = again.len();
+            info!(
+                event = "given back",
+                bells,
+                ?ended,
+                "these bells ring again: their messages are not done with"
+            );
         }
         Ok(response)
     }
 
-    async fn hide(&self, received: &Received, time: SignedDuration) {
-        let Some(receipt_handle) = &received.receipt_handle else { return };
-        if let Err(error) = self.queue.hide(receipt_handle, time).await {
-            warn!(%error, "a bell will ring again later than it should");
+    async fn set_visibility(&self, received: &Received, time: SignedDuration) {
+        let Some(receipt_handle) = &received.receipt_handle else {
+            return;
+        };
+        if let Err(error) = self.queue.set_visibility(receipt_handle, time).await {
+            warn!(%error, "a bell's visibility could not be set; it rings again later than it should");
         }
     }
 
-    /// W11: what is no longer valid is not sent any more.
-    async fn expire(&self, expired: &[&Message]) {
-        let now = clock::now();
-        let moves: Vec<_> = expired.iter().filter_map(|message| Move::expire(message.id, now).ok()).collect();
-        let failed = self.courier.messages.make(&moves).await.iter().filter(|result| result.is_err()).count();
-        if failed > 0 {
-            warn!(failed, "expired messages still wait");
-        }
+    async fn look_up(
+        &self,
+        received: &[Received],
+    ) -> Result<HashMap<MessageId, Message>, RecordError> {
+        let ids: Vec<_> = received
+            .iter()
+            .flat_map(|received| received.bell.ids.iter().copied())
+            .collect();
+        let messages = self.dispatcher.record.messages.get_many(&ids).await?;
+        Ok(messages
+            .into_iter()
+            .map(|message| (message.id, message))
+            .collect())
     }
 
-    async fn look_up(&self, received: &[Received]) -> Result<HashMap<MessageId, Message>, RecordError> {
-        let ids: Vec<_> = received.iter().flat_map(|received| received.bell.ids.iter().copied()).collect();
-        let messages = self.courier.messages.get_many(&ids).await?;
-        Ok(messages.into_iter().map(|message| (message.id, message)).collect())
-    }
-
-    /// Opens the connections before the first event needs them; what fails here fails there again, and is told there.
+    /// Opens the connections before the first event needs them. A failure here shows there again,
+    /// where it is reported.
     pub async fn warm_up(&self) {
-        tokio::join!(self.courier.messages.warm_up(), self.queue.warm_up());
+        tokio::join!(
+            self.dispatcher.record.messages.warm_up(),
+            self.queue.warm_up()
+        );
     }
 }

@@ -1,17 +1,21 @@
-//! GET /numbers and /numbers/{recipient}: the numbers that a provider or an operator spoke about.
+//! GET /numbers and /numbers/{recipient}: the numbers that a provider reported or an
+//! operator decided about, for operators.
 
+use domain::invalid::Invalid;
+use domain::number::NumberStatus;
+use domain::recipient::Recipient;
+use edge::answer::{self, not_found};
+use edge::problem::Problem;
+use edge::request::recipient_in_path;
+use edge::view::NumberView;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, RequestExt, Response};
+use record::numbers::NumberPage;
 use serde::Serialize;
-use serde_json::{Value, json};
-use shared::http::{self, Problem, recipient_in_path};
-use shared::message::{Invalid, Recipient};
-use shared::number::NumberStatus;
-use shared::record::numbers::NumberPage;
-use shared::view::NumberView;
+use serde_json::Value;
 
-use crate::paging::{LIMIT_DEFAULT, cursor, limit, once_each, place, word};
-use crate::{App, linked};
+use crate::App;
+use crate::paging::{LIMIT_DEFAULT, answer_page, cursor, limit, once_each, parse_enum, place};
 
 #[derive(Serialize)]
 struct NumbersPage<'a> {
@@ -19,54 +23,73 @@ struct NumbersPage<'a> {
     next_cursor: Option<String>,
 }
 
-/// A listing of numbers, in their own order.
-struct OfNumbers {
+/// The parameters of a listing of numbers, which is in order of the numbers.
+struct NumberQuery {
     status: NumberStatus,
     limit: usize,
-    behind: Option<Recipient>,
+    after: Option<Recipient>,
 }
 
 impl App {
-    pub(crate) async fn get_number(&self, request: &Request, segment: &str) -> Result<Response<Body>, Problem> {
+    pub(crate) async fn get_number(
+        &self,
+        request: &Request,
+        segment: &str,
+    ) -> Result<Response<Body>, Problem> {
         self.clients.identify_operator(request.headers())?;
         let recipient = recipient_in_path(segment)?;
         Ok(match self.numbers.get(&recipient).await? {
-            Some(number) => http::json(StatusCode::OK, &NumberView::of(&number)),
-            // Nobody spoke about it: messages are sent to it.
-            None => http::json(StatusCode::NOT_FOUND, &json!({"recipient": recipient, "status": "NOT_FOUND"})),
+            Some(number) => answer::json(StatusCode::OK, &NumberView::of(&number)),
+            // Nothing is recorded about the number, so messages are sent to it.
+            None => not_found(("recipient", recipient.as_str()), "status"),
         })
     }
 
     pub(crate) async fn get_numbers(&self, request: &Request) -> Result<Response<Body>, Problem> {
         self.clients.identify_operator(request.headers())?;
         let parameters = request.query_string_parameters();
-        let OfNumbers { status, limit, behind } = OfNumbers::parse(parameters.iter())?;
-        let NumberPage { numbers, behind } = self.numbers.list(status, behind.as_ref(), limit).await?;
+        let NumberQuery {
+            status,
+            limit,
+            after,
+        } = NumberQuery::parse(parameters.iter())?;
+        let NumberPage { numbers, after } =
+            self.numbers.list(status, after.as_ref(), limit).await?;
 
-        let next_cursor = behind.map(|behind| cursor(behind.as_str()));
-        let page =
-            NumbersPage { numbers: numbers.iter().map(NumberView::of).collect(), next_cursor: next_cursor.clone() };
-        Ok(linked(http::json(StatusCode::OK, &page), request, next_cursor))
+        let page = NumbersPage {
+            numbers: numbers.iter().map(NumberView::of).collect(),
+            next_cursor: after.map(|after| cursor(after.as_str())),
+        };
+        Ok(answer_page(request, &page, page.next_cursor.as_deref()))
     }
 }
 
-impl OfNumbers {
+impl NumberQuery {
     fn parse<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Self, Invalid> {
-        let mut listing = Self { status: NumberStatus::Inactive, limit: LIMIT_DEFAULT, behind: None };
+        let mut query = Self {
+            status: NumberStatus::Inactive,
+            limit: LIMIT_DEFAULT,
+            after: None,
+        };
         for (name, value) in once_each(parameters)? {
             let invalid = |rule: &str| Invalid::new(name, value, rule);
             match name {
-                "status" => listing.status = word(value).ok_or_else(|| invalid("Must be ACTIVE or INACTIVE"))?,
-                "limit" => listing.limit = limit(value)?,
+                "status" => {
+                    query.status =
+                        parse_enum(value).ok_or_else(|| invalid("Must be ACTIVE or INACTIVE"))?
+                }
+                "limit" => query.limit = limit(value)?,
                 "cursor" => {
                     let place: String = place(value)?;
-                    let behind = Recipient::parse(&Value::from(place));
-                    listing.behind = Some(behind.map_err(|_| invalid("Must be a next_cursor of an earlier page"))?);
+                    let after = Recipient::parse(&Value::from(place));
+                    query.after = Some(
+                        after.map_err(|_| invalid("Must be a next_cursor of an earlier page"))?,
+                    );
                 }
                 _ => return Err(invalid("Is not a parameter of this path")),
             }
         }
-        Ok(listing)
+        Ok(query)
     }
 }
 
@@ -77,13 +100,26 @@ mod tests {
     #[test]
     fn a_wrong_parameter_is_named() {
         let of_a_message = cursor("0192f5f0-7a4b-7c3d-8e9f-0a1b2c3d4e57");
-        let wrong =
-            [("limit", "0"), ("cursor", "x"), ("cursor", &*of_a_message), ("status", "DEAD"), ("created_to", "")];
+        let wrong = [
+            ("limit", "0"),
+            ("cursor", "x"),
+            ("cursor", &*of_a_message),
+            ("status", "DEAD"),
+            ("created_to", ""),
+        ];
         for (name, value) in wrong {
-            assert_eq!(OfNumbers::parse([(name, value)].into_iter()).err().unwrap().field, name, "{value}");
+            assert_eq!(
+                NumberQuery::parse([(name, value)].into_iter())
+                    .err()
+                    .unwrap()
+                    .field,
+                name,
+                "{value}"
+            );
         }
         let right = cursor("+31633450007");
-        let listing = OfNumbers::parse([("cursor", &*right), ("status", "ACTIVE")].into_iter()).unwrap();
-        assert_eq!(listing.behind.unwrap().as_str(), "+31633450007");
+        let listing =
+            NumberQuery::parse([("cursor", &*right), ("status", "ACTIVE")].into_iter()).unwrap();
+        assert_eq!(listing.after.unwrap().as_str(), "+31633450007");
     }
 }

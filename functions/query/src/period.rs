@@ -1,27 +1,30 @@
-//! A period of the record, of one provider or all: the parameters of what adds up batches.
+//! The parameters of GET /statistics and POST /reconciliations: a period, for one provider or all.
 
+use domain::invalid::Invalid;
+use edge::problem::Problem;
 use jiff::{SignedDuration, Timestamp};
 use lambda_http::{Request, RequestExt};
-use shared::clock;
-use shared::http::Problem;
-use shared::message::Invalid;
+use record::clock;
 
 use crate::paging::{once_each, time};
 
+/// The longest period, in days: a month, which is what an invoice covers.
 const DAYS_MAX: i64 = 31;
-/// Of a function's time, what is left for one last read with all its repeats, and the answer.
+/// How long before its deadline a call stops reading: the time for the last read with all
+/// its retries, and for the answer.
 const RESERVE: SignedDuration = SignedDuration::from_secs(7);
 
-/// From one moment to before another.
+/// The period starts at `from`, and ends just before `to`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct OfPeriod {
+pub(crate) struct PeriodQuery {
     pub(crate) from: Timestamp,
     pub(crate) to: Timestamp,
     pub(crate) provider: Option<String>,
 }
 
-impl OfPeriod {
-    /// The period that the parameters name; without an end it ends `now`, without a beginning it has this length.
+impl PeriodQuery {
+    /// Parses the parameters. `default` is the end of a period without `to`, and the length of one
+    /// without `from`; without a default, both are required.
     pub(crate) fn parse<'a>(
         parameters: impl Iterator<Item = (&'a str, &'a str)>,
         default: Option<(Timestamp, SignedDuration)>,
@@ -41,9 +44,13 @@ impl OfPeriod {
             }
         }
         let missing = |name: &str| Invalid::new(name, "", "Must be an RFC 3339 time");
-        let to = to.or(default.map(|(now, _)| now)).ok_or_else(|| missing("to"))?;
+        let to = to
+            .or(default.map(|(now, _)| now))
+            .ok_or_else(|| missing("to"))?;
         let before = |length| to.checked_sub(length).unwrap_or(Timestamp::MIN);
-        let from = from.or(default.map(|(_, length)| before(length))).ok_or_else(|| missing("from"))?;
+        let from = from
+            .or(default.map(|(_, length)| before(length)))
+            .ok_or_else(|| missing("from"))?;
         let refused = |rule: &str| Err(Invalid::new("from", &from.to_string(), rule));
         if from >= to {
             return refused("Must be before 'to'");
@@ -54,30 +61,36 @@ impl OfPeriod {
         Ok(Self { from, to, provider })
     }
 
-    /// Why there is no answer about all of the period, after so many batches of it: never one about a part.
+    /// The problem that a period holds more than the `read` batches that there was time for. An
+    /// answer about a part of the period would look like one about all of it.
     pub(crate) fn too_long(&self, read: usize) -> Problem {
         let rule = format!(
-            "The period holds more batches than one call can read ({read} until time was up): ask for parts of it"
+            "The period holds more batches than one call can read ({read} until time was up): \
+            ask for parts of it"
         );
         Invalid::new("from", &self.from.to_string(), &rule).into()
     }
 }
 
-/// Until when a call may read.
+/// When a call must stop reading.
 pub(crate) fn until(request: &Request) -> Timestamp {
-    let deadline = request.lambda_context_ref().and_then(|context| i64::try_from(context.deadline).ok());
+    let deadline = request
+        .lambda_context_ref()
+        .and_then(|context| i64::try_from(context.deadline).ok());
     let deadline = deadline.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    deadline.and_then(|deadline| deadline.checked_sub(RESERVE).ok()).unwrap_or_else(clock::now)
+    deadline
+        .and_then(|deadline| deadline.checked_sub(RESERVE).ok())
+        .unwrap_or_else(clock::now)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(query: &[(&str, &str)]) -> Result<OfPeriod, String> {
+    fn parse(query: &[(&str, &str)]) -> Result<PeriodQuery, String> {
         let now = "2026-11-21T12:00:00Z".parse().unwrap();
         let default = Some((now, SignedDuration::from_hours(24)));
-        OfPeriod::parse(query.iter().copied(), default).map_err(|invalid| invalid.field)
+        PeriodQuery::parse(query.iter().copied(), default).map_err(|invalid| invalid.field)
     }
 
     #[test]
@@ -87,8 +100,15 @@ mod tests {
             (day.from.to_string(), day.to.to_string()),
             ("2026-11-20T12:00:00Z".into(), "2026-11-21T12:00:00Z".into())
         );
-        let hour = parse(&[("to", "2026-11-01T01:00:00 01:00"), ("from", "2026-10-31T23:00:00Z")]).unwrap();
-        assert_eq!(hour.to.duration_since(hour.from), SignedDuration::from_hours(1));
+        let hour = parse(&[
+            ("to", "2026-11-01T01:00:00 01:00"),
+            ("from", "2026-10-31T23:00:00Z"),
+        ])
+        .unwrap();
+        assert_eq!(
+            hour.to.duration_since(hour.from),
+            SignedDuration::from_hours(1)
+        );
     }
 
     #[test]
@@ -101,14 +121,26 @@ mod tests {
             (&[("limit", "5")], "limit"),
             (&[("from", "2026-11-21T12:00:00Z")], "from"),
             (&[("from", "2026-10-21T11:59:59Z")], "from"),
-            (&[("to", "2026-11-20T00:00:00Z"), ("to", "2026-11-20T00:00:00Z")], "to"),
+            (
+                &[
+                    ("to", "2026-11-20T00:00:00Z"),
+                    ("to", "2026-11-20T00:00:00Z"),
+                ],
+                "to",
+            ),
         ];
         for (query, field) in wrong {
             assert_eq!(parse(query).unwrap_err(), field, "{query:?}");
         }
-        assert!(parse(&[("from", "2026-10-21T12:00:00Z")]).is_ok(), "31 days");
-        assert!(parse(&[("to", "-009999-01-02T01:59:59Z")]).is_err(), "before the beginning of time");
-        let required = OfPeriod::parse([("from", "2026-11-21T12:00:00Z")].into_iter(), None);
+        assert!(
+            parse(&[("from", "2026-10-21T12:00:00Z")]).is_ok(),
+            "31 days"
+        );
+        assert!(
+            parse(&[("to", "-009999-01-02T01:59:59Z")]).is_err(),
+            "before the beginning of time"
+        );
+        let required = PeriodQuery::parse([("from", "2026-11-21T12:00:00Z")].into_iter(), None);
         assert_eq!(required.unwrap_err().field, "to");
     }
 }

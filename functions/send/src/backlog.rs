@@ -1,102 +1,145 @@
-//! When to take no more: while no provider can be reached, and what waits has waited for too long already.
+//! When to accept no more messages: while no provider can be reached, and messages have already
+//! waited for too long. Callers then get a 503.
 
 use std::sync::{Mutex, PoisonError};
 
 use aws_config::SdkConfig;
+use domain::batch_policy::BatchPolicy;
+use domain::id::MessageId;
+use domain::provider_list::ProviderList;
+use domain::state::State;
+use edge::config::{Config, ConfigError};
+use edge::problem::Problem;
 use jiff::{SignedDuration, Timestamp};
-use shared::clock;
-use shared::config::{Refused, Source};
-use shared::http::Problem;
-use shared::id::MessageId;
-use shared::record::messages::Messages;
-use shared::record::providers::Providers;
-use shared::record::range::{Filter, Order, Step, bounds};
-use shared::record::{RecordError, state_values};
-use shared::state::State;
+use record::filter::Filter;
+use record::messages::Messages;
+use record::providers::Providers;
+use record::range::{Order, Step, bounds};
+use record::{RecordError, clock};
 use tracing::warn;
 
-/// A process asks again after so long: outages are not that short.
+/// How long a process uses what it found, in seconds. An outage that matters here lasts minutes.
 const LOOK_S: i64 = 5;
-/// When the first provider went away, a message may have waited for so long beyond its window.
+/// How long a message may have waited beyond its window when the first breaker opened, in
+/// seconds: for a slot, or for its bell.
 const BEFORE_S: i64 = 30;
-/// One look reads at most some ten thousand messages, most of them sent before the outage; the next one goes on there.
+/// Messages in one page of a look at the record.
 const PAGE_SIZE: usize = 256;
+/// Pages in one look: some ten thousand messages, most of them sent before the outage.
+/// The next look goes on from there.
 const PAGES_MAX: usize = 64;
 
+/// Decides whether messages are accepted.
 pub(crate) struct Backlog {
     messages: Messages,
     providers: Providers,
     names: Vec<String>,
     window: SignedDuration,
-    /// A message that has waited longer than this, with no way out, is too much.
+    /// The longest that a message may have waited while no provider can be reached.
     age_max: SignedDuration,
     known: Mutex<Option<Look>>,
 }
 
-/// What was found when the record was looked at.
+/// What a look at the record found.
 #[derive(Clone, Copy)]
 struct Look {
     at: Timestamp,
-    /// Nothing waits that is older than this, while no provider can be reached.
-    oldest: Option<MessageId>,
-    /// The message of that id waits indeed; otherwise the look ended there.
-    waits: bool,
+    found: Found,
+}
+
+#[derive(Clone, Copy)]
+enum Found {
+    /// Nothing waits, or a provider can be reached.
+    NoBacklog,
+    /// The oldest message that waits.
+    Oldest(MessageId),
+    /// Nothing older than this waits. The next look goes on from there.
+    NotUpTo(MessageId),
+}
+
+impl Found {
+    /// Nothing older than this waits.
+    fn place(self) -> Option<MessageId> {
+        match self {
+            Found::NoBacklog => None,
+            Found::Oldest(id) | Found::NotUpTo(id) => Some(id),
+        }
+    }
 }
 
 impl Backlog {
-    pub(crate) fn read<F: Fn(&str) -> Option<String>>(source: &Source<F>, aws: &SdkConfig) -> Result<Self, Refused> {
+    pub(crate) fn new<F: Fn(&str) -> Option<String>>(
+        config: &Config<F>,
+        aws: &SdkConfig,
+        providers: &ProviderList,
+        policy: BatchPolicy,
+    ) -> Result<Self, ConfigError> {
         Ok(Self {
-            messages: Messages::new(aws, source.text("MESSAGES_TABLE")?),
-            providers: Providers::new(aws, source.text("PROVIDERS_TABLE")?),
-            names: source.providers()?.into_iter().map(|provider| provider.name).collect(),
-            window: source.plan()?.window,
-            age_max: SignedDuration::from_secs(source.value::<u32>("BACKLOG_AGE_MAX_S")?.into()),
+            messages: Messages::new(aws, config.text("MESSAGES_TABLE")?),
+            providers: Providers::new(aws, config.text("PROVIDERS_TABLE")?),
+            names: providers
+                .iter()
+                .map(|provider| provider.name.clone())
+                .collect(),
+            window: policy.window,
+            age_max: SignedDuration::from_secs(config.value::<u32>("BACKLOG_AGE_MAX_S")?.into()),
             known: Mutex::new(None),
         })
     }
 
-    /// Refuses while the backlog is too old. A look that fails refuses nothing: the record decides what is taken.
+    /// Refuses messages while the backlog is too old. A look that fails refuses nothing, because
+    /// the write of the message (W1) fails with it if the record is down.
     pub(crate) async fn admit(&self) -> Result<(), Problem> {
         let now = clock::now();
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = known.filter(|look| now.duration_since(look.at).abs() < SignedDuration::from_secs(LOOK_S));
+        let fresh = known
+            .filter(|look| now.duration_since(look.at).abs() < SignedDuration::from_secs(LOOK_S));
         let look = match fresh {
             Some(look) => look,
             None => {
-                let nothing = Look { at: now, oldest: None, waits: false };
-                let look = self.look(known.and_then(|look| look.oldest), now).await.unwrap_or_else(|error| {
-                    warn!(%error, "whether there is a backlog is not known");
-                    nothing
+                let found = self
+                    .look(known.and_then(|look| look.found.place()), now)
+                    .await;
+                let found = found.unwrap_or_else(|error| {
+                    warn!(%error, "the backlog could not be looked at; messages are accepted");
+                    Found::NoBacklog
                 });
+                let look = Look { at: now, found };
                 *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(look);
                 look
             }
         };
-        let since = look.oldest.filter(|_| look.waits).map(|oldest| oldest.created_at());
-        match since {
-            Some(since) if now.duration_since(since) > self.age_max => Err(Problem::Backlog),
+        match look.found {
+            Found::Oldest(id) if now.duration_since(id.created_at()) > self.age_max => {
+                Err(Problem::Backlog)
+            }
             _ => Ok(()),
         }
     }
 
-    /// Looks for the oldest message that waits, from `place` on if an earlier look came that far.
-    async fn look(&self, place: Option<MessageId>, now: Timestamp) -> Result<Look, RecordError> {
+    /// Looks for the oldest waiting message, from `place` on if an earlier look came that far.
+    async fn look(&self, place: Option<MessageId>, now: Timestamp) -> Result<Found, RecordError> {
         let names: Vec<_> = self.names.iter().map(String::as_str).collect();
-        let standings = self.providers.standings(&names).await?;
-        // Since when the first of them is away, if all are.
-        let away: Option<Vec<_>> = standings.into_iter().map(|standing| standing.open_since).collect();
-        let Some(since) = away.and_then(|away| away.into_iter().min()) else {
-            return Ok(Look { at: now, oldest: None, waits: false });
+        let states = self.providers.states(&names).await?;
+        // When the first breaker opened, if all are open.
+        let open_since: Option<Vec<_>> = states.into_iter().map(|state| state.open_since).collect();
+        let Some(since) = open_since.and_then(|all| all.into_iter().min()) else {
+            return Ok(Found::NoBacklog);
         };
-        let (from, to) = bounds(since - self.window - SignedDuration::from_secs(BEFORE_S), now);
-        let filter = Filter::default().one_of("state", state_values(&[State::Accepted])?);
+        let (from, to) = bounds(
+            since - self.window - SignedDuration::from_secs(BEFORE_S),
+            now,
+        );
+        let filter = Filter::default().states(&[State::Accepted])?;
         let from = place.map_or(from, |place| place.max(from));
-        let mut waiting = self.messages.range(Order::OldestFirst, from, to, filter, PAGE_SIZE, PAGES_MAX);
-        let (oldest, waits) = match waiting.next().await? {
-            Step::Message(message) => (Some(message.id), true),
-            Step::Paused(place) => (Some(place), false),
-            Step::End => (None, false),
-        };
-        Ok(Look { at: now, oldest, waits })
+        let mut waiting = self
+            .messages
+            .range(Order::OldestFirst, (from, to), filter)
+            .in_pages(PAGE_SIZE, PAGES_MAX);
+        Ok(match waiting.next().await? {
+            Step::Message(message) => Found::Oldest(message.id),
+            Step::Paused(place) => Found::NotUpTo(place),
+            Step::End => Found::NoBacklog,
+        })
     }
 }

@@ -1,36 +1,27 @@
-//! POST /messages and /messages/bulk: records messages, then rings the bell for them. A 202 is recorded before it
-//! is given.
+//! POST /messages and /messages/bulk: records messages (W1), then rings a bell for them, i.e. sends
+//! an SQS message that wakes the dispatcher. A message is recorded before its 202 is given.
 
 mod backlog;
 mod bulk;
+mod idempotency_key;
 mod intake;
+mod single;
 
 use std::sync::atomic::AtomicUsize;
 
 use aws_config::SdkConfig;
-use lambda_http::http::header::LOCATION;
-use lambda_http::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use domain::batch_policy::BatchPolicy;
+use edge::auth::Clients;
+use edge::config::{Config, ConfigError};
+use edge::problem::Problem;
+use lambda_http::http::Method;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
-use shared::auth::Clients;
-use shared::batch::Plan;
-use shared::clock;
-use shared::config::{Refused, Source};
-use shared::http::{Problem, json, json_body};
-use shared::message::{self, Invalid, Message};
-use shared::queue::Queue;
-use shared::record::idempotency::Idempotency;
-use shared::record::messages::Messages;
-use shared::record::numbers::Numbers;
-use shared::view::View;
-use tracing::info;
+use record::idempotency::Idempotency;
+use record::messages::Messages;
+use record::numbers::Numbers;
+use record::queue::Queue;
 
-use backlog::Backlog;
-use intake::{Taken, Wanted};
-
-/// Ten segments in the most wasteful JSON there is.
-const BODY_BYTES_MAX: usize = 16 * 1024;
-const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+use crate::backlog::Backlog;
 
 pub struct App {
     clients: Clients,
@@ -38,22 +29,28 @@ pub struct App {
     numbers: Numbers,
     idempotency: Idempotency,
     queue: Queue,
-    plan: Plan,
+    policy: BatchPolicy,
     backlog: Backlog,
-    /// Messages that this process accepted: each time a batch fills up, a bell rings at once.
+    /// How many messages this process has accepted. Each time that many fill
+    /// a batch, a bell rings at once.
     accepted: AtomicUsize,
 }
 
 impl App {
-    pub fn read<F: Fn(&str) -> Option<String>>(source: &Source<F>, aws: &SdkConfig) -> Result<Self, Refused> {
+    pub fn new<F: Fn(&str) -> Option<String>>(
+        config: &Config<F>,
+        aws: &SdkConfig,
+    ) -> Result<Self, ConfigError> {
+        let providers = config.providers()?;
+        let policy = config.batch_policy(&providers)?;
         Ok(Self {
-            clients: Clients::read(source)?,
-            messages: Messages::new(aws, source.text("MESSAGES_TABLE")?),
-            numbers: Numbers::new(aws, source.text("NUMBERS_TABLE")?),
-            idempotency: Idempotency::new(aws, source.text("IDEMPOTENCY_TABLE")?),
-            queue: Queue::new(aws, source.text("QUEUE_URL")?),
-            plan: source.plan()?,
-            backlog: Backlog::read(source, aws)?,
+            clients: Clients::read(config)?,
+            messages: Messages::new(aws, config.text("MESSAGES_TABLE")?),
+            numbers: Numbers::new(aws, config.text("NUMBERS_TABLE")?),
+            idempotency: Idempotency::new(aws, config.text("IDEMPOTENCY_TABLE")?),
+            queue: Queue::new(aws, config.text("QUEUE_URL")?),
+            policy,
+            backlog: Backlog::new(config, aws, &providers, policy)?,
             accepted: AtomicUsize::new(0),
         })
     }
@@ -67,42 +64,8 @@ impl App {
         Ok(answer.unwrap_or_else(|problem| problem.response()))
     }
 
-    async fn post_message(&self, request: &Request) -> Result<Response<Body>, Problem> {
-        let client = self.clients.identify(request.headers())?;
-        let key = idempotency_key(request.headers())?;
-        let wanted = message::Request::parse(&json_body(request, BODY_BYTES_MAX)?, clock::now())?;
-        let wanted = Wanted { request: wanted, key: key.map(str::to_owned) };
-
-        self.backlog.admit().await?;
-        let taken = self.take(client, vec![wanted]).await.pop();
-        let Taken { message, replayed } = taken.unwrap_or(Err(Problem::Unavailable))?;
-        info!(message_id = %message.id, client = client.name, segments = message.segments, replayed, "accepted");
-        Ok(answer(&message, replayed))
-    }
-
-    /// Opens the connections before the first call needs them; what fails here fails there again, and is told there.
+    /// Opens the connections before the first call needs them. That call reports a failure.
     pub async fn warm_up(&self) {
         tokio::join!(self.messages.warm_up(), self.queue.warm_up());
     }
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    match value.to_str() {
-        Ok(key) if (1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len()) => Ok(Some(key)),
-        _ => {
-            let rule = format!("Must be 1 to {IDEMPOTENCY_KEY_CHARS_MAX} visible ASCII characters");
-            Err(Invalid::new(IDEMPOTENCY_KEY, "", &rule).into())
-        }
-    }
-}
-
-fn answer(message: &Message, replayed: bool) -> Response<Body> {
-    let mut response = json(StatusCode::ACCEPTED, &View::of(message));
-    let location = HeaderValue::from_str(&format!("/messages/{}", message.id));
-    response.headers_mut().extend(location.ok().map(|location| (LOCATION, location)));
-    if replayed {
-        response.headers_mut().insert("Idempotent-Replayed", HeaderValue::from_static("true"));
-    }
-    response
 }

@@ -1,13 +1,13 @@
+//! The Lambda function `send`: composes its [`App`] and runs it.
+
+use edge::start::start;
 use lambda_http::{Error, run, service_fn};
 use send::App;
-use shared::config::Source;
-use shared::{aws, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let source = Source::environment();
-    telemetry::start(source.text("RUST_LOG").ok());
-    let app = App::read(&source, &aws::configuration().await)?;
+    let (config, aws) = start().await;
+    let app = App::new(&config, &aws)?;
     app.warm_up().await;
     run(service_fn(|request| app.handle(request))).await
 }

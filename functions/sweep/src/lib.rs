@@ -1,40 +1,41 @@
-//! Woken by the clock, finds what nobody rings for any more: messages whose bell was lost, claims and
-//! batches that a courier left behind, and what has waited too long to be sent at all.
+//! Woken by the clock, finds what no bell rings for any more: messages whose bell was lost, claims
+//! and batches that a dispatcher left behind, and messages that have waited too long to be sent at
+//! all.
 //!
-//! All that it does is conditional and can be done twice, by two sweeps at once or by a dispatcher: the
-//! sweep only decides how soon a message goes on.
+//! Everything it does is conditional and may be done twice, by two sweeps at once or by a
+//! dispatcher. The sweep decides how soon a message goes on, never whether.
 
 use aws_config::SdkConfig;
+use dispatcher::{Dispatcher, Invocation};
+use domain::id::{BatchId, MessageId};
+use domain::message::Message;
+use domain::message_request::VALIDITY_MAX_S;
+use domain::state::State;
+use edge::config::{Config, ConfigError};
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Error, LambdaEvent};
+use record::filter::Filter;
+use record::queue::{BELL_IDS_MAX, Bell, Queue};
+use record::range::{Order, Step, bounds};
+use record::tables::Tables;
+use record::{RecordError, clock};
 use serde::{Deserialize, Serialize};
-use shared::clock;
-use shared::config::{Refused, Source};
-use shared::courier::{Courier, Turn};
-use shared::id::{BatchId, MessageId};
-use shared::message::{Message, VALIDITY_MAX_S};
-use shared::queue::{BELL_IDS_MAX, Bell, Queue};
-use shared::record::RecordError;
-use shared::record::moves::{Move, Moved};
-use shared::record::range::{Filter, Order, Step, bounds};
-use shared::record::state_values;
-use shared::state::State;
 use tracing::{info, warn};
 
-/// How far back the frequent sweep looks, beyond the batch window: bells that were lost lately.
+/// How far back the frequent sweep looks beyond the batch window, in seconds: bells that were lost
+/// lately.
 const RECENT_S: i64 = 15 * 60;
-/// A message that is due for so long has lost its bell, unless the queue is behind.
-const OVERDUE_S: i64 = 10;
 /// Messages that are dealt with at a time.
 const GROUP_MAX: usize = 500;
 /// Open batches that are listed at a time.
 const BATCHES_PAGE: usize = 100;
-/// Items of one query, and queries of one sweep.
+/// Items that one query reads.
 const PAGE_SIZE: usize = 256;
+/// Queries of one sweep.
 const PAGES_MAX: usize = 20_000;
 
 pub struct App {
-    courier: Courier,
+    dispatcher: Dispatcher,
     queue: Queue,
 }
 
@@ -56,53 +57,81 @@ enum Reach {
 /// What a sweep did.
 #[derive(Debug, Default, Serialize)]
 pub struct Swept {
-    /// Batches that were taken up.
+    /// Batches that were recovered.
     recovered: usize,
-    /// Messages that are past their `valid_until` and will not be sent.
+    /// Messages that were past their `valid_until`.
     expired: usize,
     /// Messages that a bell was rung for.
     rung: usize,
-    /// Messages that are overdue while the queue still holds their bells.
+    /// Messages that are overdue while the queue still holds enough bells for them.
     waiting: usize,
 }
 
 impl App {
-    pub fn read<F: Fn(&str) -> Option<String>>(source: &Source<F>, aws: &SdkConfig) -> Result<Self, Refused> {
-        Ok(Self { courier: source.courier(aws)?, queue: Queue::new(aws, source.text("QUEUE_URL")?) })
+    pub fn new<F: Fn(&str) -> Option<String>>(
+        config: &Config<F>,
+        aws: &SdkConfig,
+    ) -> Result<Self, ConfigError> {
+        let providers = config.providers()?;
+        let dispatcher = Dispatcher {
+            record: Tables::open(aws, |key| config.text(key))?,
+            clients: config.provider_clients(&providers)?,
+            attempts_max: config.attempts_max()?,
+            policy: config.batch_policy(&providers)?,
+        };
+        Ok(Self {
+            dispatcher,
+            queue: Queue::new(aws, config.text("QUEUE_URL")?),
+        })
     }
 
     pub async fn handle(&self, event: LambdaEvent<Tick>) -> Result<Swept, Error> {
-        let turn = Turn::of(&event.context.request_id, event.context.deadline);
-        let window = self.courier.plan.window;
+        let invocation = Invocation::of(&event.context.request_id, event.context.deadline);
+        let window = self.dispatcher.policy.window;
         let back = match event.payload.reach {
             Reach::Recent => SignedDuration::from_secs(RECENT_S) + window,
             Reach::All => SignedDuration::from_secs(VALIDITY_MAX_S) + window,
         };
         let since = clock::now() - back;
-        // The messages first: whatever there is to find out about batches, it must not keep them waiting.
+        // The messages come first, so that work on batches in doubt never keeps them waiting.
         let mut swept = Swept::default();
-        let messages = self.sweep_messages(since, &turn, &mut swept).await;
-        swept.recovered += self.sweep_batches(since, &turn).await?;
+        let messages = self.sweep_messages(since, &invocation, &mut swept).await;
+        swept.recovered += self.sweep_batches(since, &invocation).await?;
         messages?;
         info!(event = "swept", ?swept, "swept");
         Ok(swept)
     }
 
-    /// Batches without an outcome, also those whose messages have all been told; and those with an outcome that some
-    /// may not have been told.
-    async fn sweep_batches(&self, since: Timestamp, turn: &Turn) -> Result<usize, RecordError> {
+    /// Batches without an outcome, whatever their messages say; and those whose outcome may not
+    /// have reached all of their messages.
+    async fn sweep_batches(
+        &self,
+        since: Timestamp,
+        invocation: &Invocation,
+    ) -> Result<usize, RecordError> {
         let mut recovered = 0;
-        for connection in &self.courier.connections {
-            recovered += self.sweep_batches_of(&connection.provider.name, since, turn).await?;
+        for client in &self.dispatcher.clients {
+            recovered += self
+                .sweep_batches_of(&client.provider.name, since, invocation)
+                .await?;
         }
         Ok(recovered)
     }
 
-    async fn sweep_batches_of(&self, provider: &str, since: Timestamp, turn: &Turn) -> Result<usize, RecordError> {
+    async fn sweep_batches_of(
+        &self,
+        provider: &str,
+        since: Timestamp,
+        invocation: &Invocation,
+    ) -> Result<usize, RecordError> {
         let (mut from, mut recovered) = (BatchId::first_of(since), 0);
-        while self.courier.has_time(turn) {
-            let page = self.courier.batches.open(provider, from, BATCHES_PAGE).await?;
-            recovered += self.courier.recover_open(provider, &page, turn).await?;
+        while self.dispatcher.has_time(invocation) {
+            let batches = &self.dispatcher.record.batches;
+            let page = batches.open(provider, from, BATCHES_PAGE).await?;
+            recovered += self
+                .dispatcher
+                .recover_open(provider, &page, invocation)
+                .await?;
             match page.last() {
                 Some(last) if page.len() == BATCHES_PAGE => from = last.after(),
                 _ => break,
@@ -112,13 +141,21 @@ impl App {
     }
 
     /// Messages that wait, are claimed or in doubt, group by group.
-    async fn sweep_messages(&self, since: Timestamp, turn: &Turn, swept: &mut Swept) -> Result<(), RecordError> {
-        let (from, to) = bounds(since, clock::now());
+    async fn sweep_messages(
+        &self,
+        since: Timestamp,
+        invocation: &Invocation,
+        swept: &mut Swept,
+    ) -> Result<(), RecordError> {
         let filter =
-            Filter::default().one_of("state", state_values(&[State::Accepted, State::Sending, State::Unconfirmed])?);
-        let mut open = self.courier.messages.range(Order::OldestFirst, from, to, filter, PAGE_SIZE, PAGES_MAX);
+            Filter::default().states(&[State::Accepted, State::Sending, State::Unconfirmed])?;
+        let ids = bounds(since, clock::now());
+        let messages = &self.dispatcher.record.messages;
+        let mut open = messages
+            .range(Order::OldestFirst, ids, filter)
+            .in_pages(PAGE_SIZE, PAGES_MAX);
         let mut more = true;
-        while more && self.courier.has_time(turn) {
+        while more && self.dispatcher.has_time(invocation) {
             let mut group = Vec::new();
             while more && group.len() < GROUP_MAX {
                 match open.next().await? {
@@ -126,59 +163,72 @@ impl App {
                     Step::Paused(_) | Step::End => more = false,
                 }
             }
-            self.sweep_group(&group, turn, swept).await?;
+            self.sweep_group(&group, invocation, swept).await?;
         }
         Ok(())
     }
 
-    async fn sweep_group(&self, group: &[Message], turn: &Turn, swept: &mut Swept) -> Result<(), RecordError> {
+    async fn sweep_group(
+        &self,
+        group: &[Message],
+        invocation: &Invocation,
+        swept: &mut Swept,
+    ) -> Result<(), RecordError> {
         let now = clock::now();
-        let waiting = group.iter().filter(|message| message.state == State::Accepted);
-        let (valid, expired): (Vec<_>, Vec<_>) = waiting.partition(|message| message.valid_until > now);
-        swept.expired += self.expire(&expired, now).await?;
+        let of = |state| group.iter().filter(move |message| message.state == state);
+        let (valid, expired): (Vec<_>, Vec<_>) =
+            of(State::Accepted).partition(|message| message.is_valid(now));
+        swept.expired += self.dispatcher.expire(&expired).await;
 
-        let overdue_from = now - self.courier.plan.window - SignedDuration::from_secs(OVERDUE_S);
-        let overdue: Vec<_> =
-            valid.iter().map(|message| message.id).filter(|id| id.created_at() <= overdue_from).collect();
+        let ids = valid.iter().map(|message| message.id);
+        let overdue: Vec<_> = ids
+            .filter(|id| self.dispatcher.policy.is_overdue(*id, now))
+            .collect();
         self.ring(&overdue, swept).await;
 
-        let held: Vec<_> = group.iter().filter(|message| message.state == State::Sending).collect();
-        swept.recovered += self.courier.recover_holders(&held, turn).await?;
-        let doubtful: Vec<_> = group.iter().filter(|message| message.state == State::Unconfirmed).collect();
-        self.courier.tell_doubtful(&doubtful).await
+        let claimed: Vec<_> = of(State::Sending).collect();
+        swept.recovered += self
+            .dispatcher
+            .recover_holders(&claimed, invocation)
+            .await?;
+        let doubtful: Vec<_> = of(State::Unconfirmed).collect();
+        self.dispatcher.apply_to_doubtful(&doubtful).await
     }
 
-    /// W11: what is no longer valid is not sent any more.
-    async fn expire(&self, expired: &[&Message], now: Timestamp) -> Result<usize, RecordError> {
-        let moves: Vec<_> = expired.iter().map(|message| Move::expire(message.id, now)).collect::<Result<_, _>>()?;
-        let results = self.courier.messages.make(&moves).await;
-        Ok(results.iter().filter(|result| matches!(result, Ok(Moved::Done))).count())
-    }
-
-    /// Rings for what is overdue, unless the queue holds as many bells as there are such messages: then it
-    /// is behind, and more bells would only put it further behind.
+    /// Rings for what is overdue, unless the queue holds as many bells as there are such messages:
+    /// then it is behind, and more bells would only put it further behind.
     async fn ring(&self, overdue: &[MessageId], swept: &mut Swept) {
         if overdue.is_empty() {
             return;
         }
-        match self.queue.bells().await {
-            Ok(bells) if bells >= overdue.len() => {
+        match self.queue.depth().await {
+            Ok(depth) if depth >= overdue.len() => {
                 swept.waiting += overdue.len();
                 return;
             }
             Ok(_) => {}
-            Err(error) => warn!(%error, "the queue's bells could not be counted"),
+            Err(error) => {
+                warn!(%error, "the queue's bells could not be counted; the sweep rings in any case")
+            }
         }
         for ids in overdue.chunks(BELL_IDS_MAX) {
-            match self.queue.ring(&Bell { ids: ids.to_vec(), full: false }, SignedDuration::ZERO).await {
+            let bell = Bell {
+                ids: ids.to_vec(),
+                full: false,
+            };
+            match self.queue.ring(&bell, SignedDuration::ZERO).await {
                 Ok(()) => swept.rung += ids.len(),
-                Err(error) => warn!(%error, "the bell was not rung"),
+                Err(error) => warn!(%error, "SQS send failed; the next sweep rings again"),
             }
         }
     }
 
-    /// Opens the connections before the first event needs them; what fails here fails there again, and is told there.
+    /// Opens the connections before the first event needs them. A failure here shows there again,
+    /// where it is reported.
     pub async fn warm_up(&self) {
-        tokio::join!(self.courier.messages.warm_up(), self.queue.warm_up());
+        tokio::join!(
+            self.dispatcher.record.messages.warm_up(),
+            self.queue.warm_up()
+        );
     }
 }

@@ -1,67 +1,144 @@
-//! States that some run must reach: without them the promise would not have been put to the test.
+//! States that some run must reach: without them, the promises would not have been put to the test.
 
-use shared::batch::BatchState;
-use shared::state::State;
+use domain::batch::BatchState;
+use domain::state::State;
 use stateright::Property;
 
 use super::Protocol;
-use super::courier::Step;
+use super::dispatcher::Step;
 use super::sets::Set;
-use super::world::{BATCHES, Batch, BatchNo, World};
+use super::world::{BATCHES, Batch, BatchNo, MessageNo, World};
 
 pub(super) fn landmarks() -> Vec<Property<Protocol>> {
+    let mut landmarks = ends_of_messages();
+    landmarks.extend(races());
+    landmarks.extend(refusals());
+    landmarks.extend(doubts());
+    landmarks
+}
+
+fn ends_of_messages() -> Vec<Property<Protocol>> {
     vec![
-        reached("both are delivered", |_, world| world.messages.iter().all(|m| m.is(State::Delivered))),
-        reached("a report overtakes the courier's own outcome", |_, world| {
-            courier(world, |step, batch| matches!(step, Step::Record { .. }) && batch.is(BatchState::Confirmed))
+        reached("both are delivered", |_, world| {
+            world
+                .messages
+                .iter()
+                .all(|message| message.is(State::Delivered))
         }),
-        reached("a tombstone stands in a courier's way", |_, world| {
-            courier(world, |step, batch| step == Step::Intend && batch.is(BatchState::Tomb))
+        reached("a message expires", |_, world| {
+            let expired = |message: MessageNo| {
+                let message = world.message(message);
+                message.lapsed && message.is(State::NotSent)
+            };
+            Set::all().iter().any(expired)
         }),
-        reached("an intent is taken back", |_, world| {
-            courier(world, |step, batch| step == Step::Reject && batch.is(BatchState::Started))
+    ]
+}
+
+/// Two processes meet at the same batch.
+fn races() -> Vec<Property<Protocol>> {
+    vec![
+        reached(
+            "a report overtakes the dispatcher's own outcome",
+            |_, world| {
+                dispatcher(world, |step, batch| {
+                    matches!(step, Step::RecordOutcome { .. }) && batch.is(BatchState::Confirmed)
+                })
+            },
+        ),
+        reached("a tombstone prevents an intent", |_, world| {
+            dispatcher(world, |step, batch| {
+                step == Step::WriteIntent && batch.is(BatchState::Abandoned)
+            })
         }),
-        reached("a batch holds a message that it does not list", |_, world| {
-            let stranger = |batch| !world.held(batch, State::Sending).without(world.batch(batch).members).is_empty();
-            (0..BATCHES as BatchNo).any(|batch| world.batch(batch).is_open() && stranger(batch))
+        reached("a dispatcher withdraws its intent", |_, world| {
+            dispatcher(world, |step, batch| {
+                step == Step::Reject && batch.is(BatchState::Started)
+            })
         }),
+        reached(
+            "a batch holds a message that it does not list",
+            |_, world| {
+                let holds_stranger = |batch| {
+                    let held = world.held(batch, State::Sending);
+                    !held.without(world.batch(batch).members).is_empty()
+                };
+                let mut batches = 0..BATCHES as BatchNo;
+                batches.any(|batch| world.batch(batch).is_open() && holds_stranger(batch))
+            },
+        ),
+        reached("two sweeps are at the same batch", |_, world| {
+            match world.sweeps {
+                [Some(one), Some(other)] => one.batch == other.batch,
+                _ => false,
+            }
+        }),
+    ]
+}
+
+fn refusals() -> Vec<Property<Protocol>> {
+    vec![
         reached("both halves of a refused batch are sent", |_, world| {
-            let whole = |batch: &Batch| batch.is(BatchState::Rejected) && batch.members == Set::all();
-            world.batches.iter().any(whole) && world.messages.iter().all(|message| message.is(State::Confirmed))
+            let refused =
+                |batch: &Batch| batch.is(BatchState::Rejected) && batch.members == Set::all();
+            let mut messages = world.messages.iter();
+            world.batches.iter().any(refused)
+                && messages.all(|message| message.is(State::Confirmed))
         }),
-        reached("the poison ends alone, and the rest goes out", |protocol, world| {
-            let poison = protocol.settings.poison;
-            let end = |message| if poison.has(message) { State::NotSent } else { State::Confirmed };
-            !poison.is_empty() && Set::all().iter().all(|message| world.message(message).is(end(message)))
-        }),
-        reached("a refusal corrects what a report made of it", |protocol, world| {
-            let unwanted =
-                |message| protocol.settings.unwanted.has(message) && world.message(message).is(State::Confirmed);
-            let known = world.batches.iter().fold(Set::EMPTY, |known, batch| known.and(batch.refused));
-            known.iter().any(unwanted)
-        }),
-        reached("two sweeps are at the same batch", |_, world| match world.sweeps {
-            [Some(one), Some(other)] => one.batch == other.batch,
-            _ => false,
-        }),
+        reached(
+            "the poison ends alone, and the rest goes out",
+            |protocol, world| {
+                let poison = protocol.settings.poison;
+                let has_ended = |message| {
+                    let end = if poison.has(message) {
+                        State::NotSent
+                    } else {
+                        State::Confirmed
+                    };
+                    world.message(message).is(end)
+                };
+                !poison.is_empty() && Set::all().iter().all(has_ended)
+            },
+        ),
+        reached(
+            "a refusal corrects what a report made of a message",
+            |protocol, world| {
+                let is_unwanted = |message| {
+                    let confirmed = world.message(message).is(State::Confirmed);
+                    confirmed && protocol.settings.unwanted.has(message)
+                };
+                world
+                    .batches
+                    .iter()
+                    .any(|batch| batch.refused.iter().any(is_unwanted))
+            },
+        ),
+    ]
+}
+
+fn doubts() -> Vec<Property<Protocol>> {
+    vec![
         reached("a doubt is settled under the key", |protocol, world| {
-            let repeated = |batch: &Batch| doubted(batch, BatchState::Confirmed) && batch.attempts > 1;
-            protocol.is_keyed() && world.batches.iter().any(repeated)
+            let is_repeated =
+                |batch: &Batch| was_in_doubt(batch, BatchState::Confirmed) && batch.attempts > 1;
+            protocol.is_keyed() && world.batches.iter().any(is_repeated)
         }),
         reached("a doubt is settled by a report", |protocol, world| {
-            !protocol.is_keyed() && world.batches.iter().any(|batch| doubted(batch, BatchState::Confirmed))
+            let mut batches = world.batches.iter();
+            !protocol.is_keyed() && batches.any(|batch| was_in_doubt(batch, BatchState::Confirmed))
         }),
         reached("a doubt is settled by an operator", |_, world| {
-            world.batches.iter().any(|batch| doubted(batch, BatchState::Rejected))
+            let mut batches = world.batches.iter();
+            batches.any(|batch| was_in_doubt(batch, BatchState::Rejected))
         }),
         reached("a doubt outlives its key", |_, world| {
-            let forgotten = |batch: usize| {
+            let is_forgotten = |batch: usize| {
                 let requests = world.provider.requests[batch];
-                requests.billed == 1 && !requests.remembered && world.batches[batch].is(BatchState::Unknown)
+                let unknown = world.batches[batch].is(BatchState::Unknown);
+                requests.billed == 1 && !requests.remembered && unknown
             };
-            (0..world.batches.len()).any(forgotten)
+            (0..world.batches.len()).any(is_forgotten)
         }),
-        reached("a message expires", |_, world| world.messages.iter().any(|m| m.lapsed && m.is(State::NotSent))),
     ]
 }
 
@@ -69,10 +146,13 @@ fn reached(name: &'static str, is_here: fn(&Protocol, &World) -> bool) -> Proper
     Property::sometimes(name, is_here)
 }
 
-fn courier(world: &World, is_at: impl Fn(Step, &Batch) -> bool) -> bool {
-    world.couriers.iter().flatten().any(|errand| is_at(errand.step, world.batch(errand.batch)))
+/// Whether some dispatcher is at such a step of such a batch.
+fn dispatcher(world: &World, is_at: impl Fn(Step, &Batch) -> bool) -> bool {
+    let mut tasks = world.dispatchers.iter().flatten();
+    tasks.any(|task| is_at(task.step, world.batch(task.batch)))
 }
 
-fn doubted(batch: &Batch, settled: BatchState) -> bool {
+/// Whether the batch was UNKNOWN before it came into this state.
+fn was_in_doubt(batch: &Batch, settled: BatchState) -> bool {
     batch.ambiguous && batch.is(settled)
 }

@@ -1,64 +1,98 @@
-//! An operator, who settles a batch in doubt by what the provider's own books say.
+//! An operator, who settles a batch in doubt by what the provider's own records say.
 
-use shared::batch::BatchState;
+use domain::batch::{BatchState, Cause};
 
 use super::Protocol;
 use super::sets::Set;
 use super::settings::Event;
 use super::world::{BatchNo, World};
-use super::writes::{Fate, Outcome, Reply, Standing};
+use super::writes::{Outcome, Reply, Snapshot};
 
-/// A word that is being recorded.
+/// An operator's decision that is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Word {
+pub(super) struct Decision {
     batch: BatchNo,
     outcome: Outcome,
-    /// Whom to tell next (W6), once the word is in the record (W5).
+    /// The members to which it is still to be applied (W6), once it stands in the batch (W5).
     todo: Option<Set>,
 }
 
 impl Protocol {
-    /// The batch is in doubt, and by its deadline nobody can be waiting for an answer about it.
+    /// Whether the batch is in doubt and, by its deadline, no process waits for an answer about it.
     pub(super) fn may_resolve(&self, world: &World, batch: BatchNo) -> bool {
-        let under_way = !world.provider.requests[usize::from(batch)].under_way.is_empty();
-        let doubt = world.batch(batch).is(BatchState::Unknown) && !world.is_attended(batch) && !under_way;
-        doubt && world.word.is_none() && self.may(world, Event::Word)
+        let under_way = !world.provider.requests[usize::from(batch)]
+            .under_way
+            .is_empty();
+        let doubt =
+            world.batch(batch).is(BatchState::Unknown) && !world.is_attended(batch) && !under_way;
+        doubt && world.decision.is_none() && self.may(world, Event::Decision)
     }
 
-    /// The operator reads the batch, and the provider's books.
+    /// The operator reads the batch and the provider's records, and decides.
     pub(super) fn resolve(&self, world: &mut World, batch: BatchNo, requeue: bool) {
-        world.happened.count(Event::Word);
+        world.happened.count(Event::Decision);
         let sent = world.provider.requests[usize::from(batch)].billed > 0;
         let attempts = world.batch(batch).attempts;
-        let disproved = Outcome::Disproved { attempts, requeue };
-        let outcome = if sent { Outcome::Confirmed { refused: Set::EMPTY } } else { disproved };
-        world.word = Some(Word { batch, outcome, todo: None });
+        let not_sent = Outcome::Rejected {
+            attempts,
+            because: Cause::Decision { requeue },
+        };
+        let outcome = if sent {
+            Outcome::Confirmed {
+                refused: Set::EMPTY,
+            }
+        } else {
+            not_sent
+        };
+        world.decision = Some(Decision {
+            batch,
+            outcome,
+            todo: None,
+        });
     }
 
-    /// The call fails, and the operator does not make it again.
+    /// The function that writes the decision is stopped, and the operator does not repeat the call.
     pub(super) fn operator_stops(&self, world: &mut World) {
         world.happened.count(Event::Crash);
-        world.word = None;
+        world.decision = None;
     }
 
-    /// The next write of a resolution.
+    /// The next write of the decision.
     pub(super) fn operator_writes(&self, world: &mut World) {
-        let Some(word @ Word { batch, outcome, todo }) = world.word else { return };
+        let Some(
+            decision @ Decision {
+                batch,
+                outcome,
+                todo,
+            },
+        ) = world.decision
+        else {
+            return;
+        };
         let Some(todo) = todo else {
             let settled = match (self.settle(world, batch, outcome), outcome) {
-                (Reply::Stands(Some(Standing::Confirmed { .. })), Outcome::Confirmed { .. }) => true,
-                (Reply::Stands(Some(Standing::Disproved { requeue: found })), Outcome::Disproved { requeue, .. }) => {
-                    found == requeue
-                }
+                (Reply::Found(Some(Snapshot::Confirmed { .. })), Outcome::Confirmed { .. }) => true,
+                (
+                    Reply::Found(Some(Snapshot::Rejected {
+                        decision: Some(found),
+                    })),
+                    Outcome::Rejected {
+                        because: Cause::Decision { requeue },
+                        ..
+                    },
+                ) => found == requeue,
                 _ => false,
             };
             let todo = Some(world.batch(batch).members);
-            world.word = settled.then_some(Word { todo, ..word });
+            world.decision = settled.then_some(Decision { todo, ..decision });
             return;
         };
-        if let (Some(first), Some(standing)) = (todo.first(), world.batch(batch).standing()) {
-            self.tell(world, first, batch, standing, Fate::Keep);
+        if let (Some(first), Some(snapshot)) = (todo.first(), world.batch(batch).snapshot()) {
+            self.apply_outcome(world, (first, batch), snapshot, Cause::Unavailable);
         }
-        world.word = todo.rest().map(|todo| Word { todo: Some(todo), ..word });
+        world.decision = todo.rest().map(|todo| Decision {
+            todo: Some(todo),
+            ..decision
+        });
     }
 }

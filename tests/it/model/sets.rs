@@ -1,4 +1,4 @@
-//! Sets of messages.
+//! Small sets of messages.
 
 use std::fmt;
 
@@ -30,11 +30,11 @@ impl Set {
         Set(self.0 & !others.0)
     }
 
-    pub(super) fn and(self, others: Set) -> Set {
+    pub(super) fn union(self, others: Set) -> Set {
         Set(self.0 | others.0)
     }
 
-    pub(super) fn meets(self, others: Set) -> bool {
+    pub(super) fn intersects(self, others: Set) -> bool {
         self.0 & others.0 != 0
     }
 
@@ -50,7 +50,7 @@ impl Set {
         self.iter().next()
     }
 
-    /// All but the first, if that leaves any.
+    /// All but the first message; none if that leaves none.
     pub(super) fn rest(self) -> Option<Set> {
         Some(Set(self.0 & self.0.wrapping_sub(1))).filter(|rest| !rest.is_empty())
     }
@@ -60,12 +60,16 @@ impl Set {
     }
 
     pub(super) fn filter(self, keep: impl Fn(MessageNo) -> bool) -> Set {
-        self.iter().filter(|message| keep(*message)).fold(Set::EMPTY, Set::with)
+        self.iter()
+            .filter(|message| keep(*message))
+            .fold(Set::EMPTY, Set::with)
     }
 
-    /// All of its parts, but for the empty one.
-    pub(super) fn parts(self) -> impl Iterator<Item = Set> {
-        (1..=self.0).map(Set).filter(move |part| part.without(self).is_empty())
+    /// Its subsets, without the empty one.
+    pub(super) fn subsets(self) -> impl Iterator<Item = Set> {
+        (1..=self.0)
+            .map(Set)
+            .filter(move |part| part.without(self).is_empty())
     }
 }
 

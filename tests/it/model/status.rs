@@ -1,19 +1,21 @@
-//! Status: takes the provider's reports into the record.
+//! The status function: it brings the provider's reports into the record.
 
-use shared::state::{Reason, Report, State, Verdict};
+use domain::batch::Cause;
+use domain::delivery_report::may_apply_outcome;
+use domain::state::{DeliveryReport, Reason, ReportEffect, State};
 
 use super::Protocol;
 use super::sets::Set;
-use super::settings::{Mutant, Told};
+use super::settings::{Mutant, Reported};
 use super::world::{BatchNo, MessageNo, World};
-use super::writes::{Fate, Outcome, Reply, Standing};
+use super::writes::{Outcome, Reply, Snapshot};
 
-/// A report that is being taken.
+/// A report that the status function works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Update {
     message: MessageNo,
-    told: Told,
-    /// What the message was when it was read.
+    report: Reported,
+    /// The state that the message had when it was read.
     seen: State,
     pub(super) step: Step,
 }
@@ -21,77 +23,139 @@ pub(super) struct Update {
 /// Its next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
-    /// W5 CONFIRMED: a report about any of its messages proves that the batch arrived.
-    Prove { batch: BatchNo },
-    /// W6 of the first of `todo`.
-    Tell { batch: BatchNo, standing: Standing, todo: Set },
+    /// W5 CONFIRMED: a report about any of its messages shows that the batch arrived.
+    Settle { batch: BatchNo },
+    /// W6 of the first message of `todo`.
+    ApplyOutcome {
+        batch: BatchNo,
+        snapshot: Snapshot,
+        todo: Set,
+    },
     /// W9.
-    Move,
+    Report,
 }
 
-impl Told {
-    fn report(self) -> Report {
+impl Reported {
+    fn delivery_report(self) -> DeliveryReport {
         match self {
-            Told::Confirmed => Report::Confirmed,
-            Told::Delivered => Report::Delivered,
-            Told::Failed => Report::Failed(Reason::Undelivered),
+            Reported::Confirmed => DeliveryReport::Confirmed,
+            Reported::Delivered => DeliveryReport::Delivered,
+            Reported::Failed => DeliveryReport::Failed(Reason::Undelivered),
         }
     }
 }
 
 impl Protocol {
-    /// The provider calls. The message is read, and [`State::take`] says what the report does to it.
-    pub(super) fn take_report(&self, world: &mut World, message: MessageNo, told: Told) {
-        let Some(seen) = world.message(message).state else { return };
-        let narrow = self.is(Mutant::ReportOnlyOnConfirmed) && seen != State::Confirmed;
-        let moves = matches!(seen.take(told.report()), Verdict::Moves(_) | Verdict::Contradicts(_));
-        if narrow || !moves {
+    /// The provider reports, and the function reads the message.
+    pub(super) fn receive_report(&self, world: &mut World, message: MessageNo, report: Reported) {
+        let Some(seen) = self.changed_by(world, message, report) else {
             return self.acknowledge(world, message);
-        }
-        let proves = seen.is_unsettled() && !self.is(Mutant::ReportSkipsBatch);
-        let step = match world.message(message).batch {
-            Some(batch) if proves => Step::Prove { batch },
-            _ => Step::Move,
         };
-        world.update = Some(Update { message, told, seen, step });
+        let arrived = seen.is_unsettled() && !self.is(Mutant::ReportSkipsBatch);
+        let step = match world.message(message).batch {
+            Some(batch) if arrived => Step::Settle { batch },
+            _ => Step::Report,
+        };
+        world.update = Some(Update {
+            message,
+            report,
+            seen,
+            step,
+        });
     }
 
-    /// The next write of a report; one that tells a member may fail, which is only logged.
-    pub(super) fn status_writes(&self, world: &mut World, told: bool) {
+    /// The state of the message, if [`State::after_report`] says that the report changes it.
+    fn changed_by(&self, world: &World, message: MessageNo, report: Reported) -> Option<State> {
+        let seen = world.message(message).state?;
+        let narrow = self.is(Mutant::ReportOnlyOnConfirmed) && seen != State::Confirmed;
+        let effect = seen.after_report(report.delivery_report());
+        let changes = matches!(
+            effect,
+            ReportEffect::Moves(_) | ReportEffect::Contradicts(_)
+        );
+        (changes && !narrow).then_some(seen)
+    }
+
+    /// The function's next write. One that changes another member may fail, which is only logged.
+    pub(super) fn status_writes(&self, world: &mut World, written: bool) {
         let Some(update) = world.update else { return };
-        let step = match update.step {
-            Step::Prove { batch } => {
-                let reply = self.settle(world, batch, Outcome::Confirmed { refused: Set::EMPTY });
-                // A courier that waits for the provider's answer will know which members were refused: it tells.
-                let tells = update.seen == State::Unconfirmed || !world.is_attended(batch);
-                match reply {
-                    Reply::Stands(Some(standing @ Standing::Confirmed { .. })) if tells => {
-                        Step::Tell { batch, standing, todo: world.batch(batch).members }
+        match update.step {
+            Step::Settle { batch } => self.settle_arrived(world, update, batch),
+            Step::ApplyOutcome {
+                batch,
+                snapshot,
+                todo,
+            } => {
+                if let Some(first) = todo.first().filter(|_| written) {
+                    self.apply_outcome(world, (first, batch), snapshot, Cause::Unavailable);
+                }
+                match todo.rest() {
+                    Some(todo) => {
+                        let step = Step::ApplyOutcome {
+                            batch,
+                            snapshot,
+                            todo,
+                        };
+                        world.update = Some(Update { step, ..update });
                     }
-                    // If it is not CONFIRMED, the record says that nothing was sent: an alarm, and it is taken.
-                    _ => Step::Move,
+                    None => self.read_again(world, update),
                 }
             }
-            Step::Tell { batch, standing, todo } => {
-                if let Some(first) = todo.first().filter(|_| told) {
-                    self.tell(world, first, batch, standing, Fate::Keep);
-                }
-                todo.rest().map_or(Step::Move, |todo| Step::Tell { batch, standing, todo })
-            }
-            Step::Move => {
+            Step::Report => {
                 world.update = None;
-                let to = update.told.report().state();
-                return match self.report(world, update.message, update.seen, to) {
+                let to = update.report.delivery_report().state();
+                match self.report(world, update.message, update.seen, to) {
                     Reply::Done => self.acknowledge(world, update.message),
-                    // Somebody else moved it: decide again on what it is now.
-                    _ => self.take_report(world, update.message, update.told),
-                };
+                    // Another process changed the message first, so the report is considered again.
+                    _ => self.receive_report(world, update.message, update.report),
+                }
             }
+        }
+    }
+
+    /// W5 of the batch. [`may_apply_outcome`] decides whether to apply the outcome, or to leave
+    /// that to its dispatcher.
+    fn settle_arrived(&self, world: &mut World, update: Update, batch: BatchNo) {
+        let reply = self.settle(
+            world,
+            batch,
+            Outcome::Confirmed {
+                refused: Set::EMPTY,
+            },
+        );
+        let applies = may_apply_outcome(update.seen, world.is_attended(batch));
+        let step = match reply {
+            Reply::Found(Some(snapshot @ Snapshot::Confirmed { .. })) if applies => {
+                Step::ApplyOutcome {
+                    batch,
+                    snapshot,
+                    todo: world.batch(batch).members,
+                }
+            }
+            // If the batch is not CONFIRMED, the record says that it was not sent. The product
+            // raises an alarm, and still applies the report.
+            _ => Step::Report,
         };
         world.update = Some(Update { step, ..update });
     }
 
-    /// The call fails, and the provider will make it again.
+    /// The outcome of its batch may have changed the message, so it is read again before the report
+    /// is applied.
+    fn read_again(&self, world: &mut World, update: Update) {
+        world.update = None;
+        match self.changed_by(world, update.message, update.report) {
+            Some(seen) => {
+                world.update = Some(Update {
+                    seen,
+                    step: Step::Report,
+                    ..update
+                })
+            }
+            None => self.acknowledge(world, update.message),
+        }
+    }
+
+    /// The function is stopped, and the provider will report again.
     pub(super) fn status_stops(&self, world: &mut World) {
         if let Some(update) = world.update.take() {
             world.provider.reports[usize::from(update.message)] -= 1;

@@ -1,10 +1,10 @@
-//! What there is: the record, the bells, whoever is at work, and the provider's ledger.
+//! One state of the model: the record, the bells, the processes at work and the provider's ledger.
 
-use shared::batch::BatchState;
-use shared::state::State;
+use domain::batch::BatchState;
+use domain::state::State;
 
-use super::courier::Errand;
-use super::operator::Word;
+use super::dispatcher::Task;
+use super::operator::Decision;
 use super::provider::Ledger;
 use super::sets::Set;
 use super::settings::Events;
@@ -12,28 +12,28 @@ use super::status::Update;
 use super::sweep::{self, Visit};
 
 pub(super) const MESSAGES: usize = 2;
-/// Enough for every run; a property says so.
+/// Enough for every run, which a promise checks.
 pub(super) const BATCHES: usize = 8;
-const COURIERS: usize = 2;
+const DISPATCHERS: usize = 2;
 const SWEEPS: usize = 2;
-/// Two bells for one message do all that more could do.
+/// Two bells for one message have every effect that more could have.
 const BELLS_MAX: u8 = 2;
 
 pub(super) type MessageNo = u8;
 pub(super) type BatchNo = u8;
 
-/// Everything, at one moment.
+/// Everything at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct World {
     pub(super) messages: [Message; MESSAGES],
-    /// Bells in the queue, by message.
+    /// How many bells for each message are in the queue.
     pub(super) bells: [u8; MESSAGES],
     pub(super) batches: [Batch; BATCHES],
-    pub(super) couriers: [Option<Errand>; COURIERS],
+    pub(super) dispatchers: [Option<Task>; DISPATCHERS],
     pub(super) sweeps: [Option<Visit>; SWEEPS],
     pub(super) update: Option<Update>,
-    pub(super) word: Option<Word>,
-    /// A write that is still on its way, though nobody waits for it.
+    pub(super) decision: Option<Decision>,
+    /// A write that no process waits for any more and that will still reach the record.
     pub(super) straggler: Option<Straggler>,
     pub(super) provider: Ledger,
     pub(super) happened: Events,
@@ -43,60 +43,62 @@ pub(super) struct World {
 /// A message in the record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Message {
-    /// Nothing while it is not in the record.
+    /// None while the message is not in the record.
     pub(super) state: Option<State>,
     pub(super) batch: Option<BatchNo>,
-    /// Batches of it that ended in an error answer.
+    /// How many of its batches ended in an error answer.
     pub(super) errors: u8,
-    /// A provider refused it together with another one: it goes out alone.
+    /// The provider refused it together with another message, so it goes out alone.
     pub(super) alone: bool,
-    /// Recorded, and its bell is not yet sent.
-    pub(super) unrung: bool,
-    /// Its `valid_until` has passed.
+    /// The message is recorded, and its bell is not sent yet.
+    pub(super) bell_unsent: bool,
+    /// Its validity has ended.
     pub(super) lapsed: bool,
 }
 
 /// A batch in the record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Batch {
-    /// Nothing while it is not in the record.
+    /// None while the batch is not in the record.
     pub(super) state: Option<BatchState>,
     pub(super) members: Set,
     pub(super) attempts: u8,
     pub(super) ambiguous: bool,
     pub(super) owner: Owner,
     pub(super) refused: Set,
-    /// What an operator said of a batch that was not sent: whether its members go out with another one.
-    pub(super) word: Option<bool>,
+    /// An operator's decision that the batch was not sent: whether its members go out with another
+    /// one.
+    pub(super) decision: Option<bool>,
 }
 
-/// Who registered a batch's last attempt.
+/// Which process counted the last attempt of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Owner {
-    /// An invocation that has ended: no later one has its name.
+    /// One that has ended. No later process has its owner token.
     #[default]
     Gone,
-    /// The one courier that claimed for it.
-    Courier,
+    /// The one dispatcher that claimed messages for it.
+    Dispatcher,
     Sweep(u8),
 }
 
-/// Whose step it was, with what it knew.
+/// The process whose write reaches the record late, as it was when it made the write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Straggler {
-    Courier(Errand),
+    Dispatcher(Task),
     Sweep(Visit),
 }
 
-/// What a property must know of the past.
+/// What the promises must know of the past.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Witness {
+    /// The first final state that each message was given.
     pub(super) first_final: [Option<State>; MESSAGES],
-    /// A report about these was answered with 200.
+    /// The messages for which a report was answered with 200.
     pub(super) reported: Set,
-    /// A request carried something that no batch in the record listed.
+    /// A request carried a message that its batch did not list in the record.
     pub(super) unlisted: bool,
-    /// There was no batch number left.
+    /// No batch number was left.
     pub(super) exhausted: bool,
 }
 
@@ -117,17 +119,22 @@ impl World {
         &mut self.batches[usize::from(batch)]
     }
 
-    /// A batch number that nothing and nobody refers to: a new one, or one that came to nothing.
+    /// A batch number that nothing refers to: a new one, or one that never reached the record.
     pub(super) fn unused(&self) -> Option<BatchNo> {
         let straggler = self.straggler.map(|straggler| match straggler {
-            Straggler::Courier(errand) => errand.batch,
+            Straggler::Dispatcher(task) => task.batch,
             Straggler::Sweep(visit) => visit.batch,
         });
-        let errands = self.couriers.iter().flatten().map(|errand| errand.batch);
+        let tasks = self.dispatchers.iter().flatten().map(|task| task.batch);
         let visits = self.sweeps.iter().flatten().map(|visit| visit.batch);
         let messages = self.messages.iter().filter_map(|message| message.batch);
-        let named: Vec<_> = errands.chain(visits).chain(messages).chain(straggler).collect();
-        (0..BATCHES as BatchNo).find(|batch| self.batch(*batch).state.is_none() && !named.contains(batch))
+        let named: Vec<_> = tasks
+            .chain(visits)
+            .chain(messages)
+            .chain(straggler)
+            .collect();
+        (0..BATCHES as BatchNo)
+            .find(|batch| self.batch(*batch).state.is_none() && !named.contains(batch))
     }
 
     pub(super) fn ring(&mut self, message: MessageNo) {
@@ -135,13 +142,13 @@ impl World {
         *bells = (*bells + 1).min(BELLS_MAX);
     }
 
-    /// The messages that a courier would read as waiting.
+    /// The messages that a dispatcher would read as waiting.
     pub(super) fn waiting(&self) -> Set {
         Set::all().filter(|message| self.message(message).waits())
     }
 
-    /// The messages of the next batch: the oldest that waits, and with it those that may share its request.
-    pub(super) fn load(&self) -> Set {
+    /// The messages of the next batch: the oldest that waits, and those that may share its request.
+    pub(super) fn next_batch(&self) -> Set {
         let waiting = self.waiting();
         let alone = |message: MessageNo| self.message(message).alone;
         match waiting.first() {
@@ -150,26 +157,42 @@ impl World {
         }
     }
 
-    /// The messages in this state that name this batch as theirs.
+    /// The messages in this state that name this batch.
     pub(super) fn held(&self, batch: BatchNo, state: State) -> Set {
-        Set::all().filter(|message| self.message(message).is(state) && self.message(message).batch == Some(batch))
+        Set::all().filter(|message| {
+            self.message(message).is(state) && self.message(message).batch == Some(batch)
+        })
     }
 
-    /// The courier that claimed for this batch is still at it, or at its parts.
-    pub(super) fn is_carried(&self, batch: BatchNo) -> bool {
-        self.couriers.iter().flatten().any(|errand| errand.batch == batch)
+    /// Whether the dispatcher that claimed for this batch is still at work on it.
+    pub(super) fn has_dispatcher(&self, batch: BatchNo) -> bool {
+        self.dispatchers
+            .iter()
+            .flatten()
+            .any(|task| task.batch == batch)
     }
 
-    /// By its deadline, somebody may be waiting for the provider's answer to a request for this batch.
+    /// Whether some process may, by the deadline of the batch, still wait for the provider's
+    /// answer.
     pub(super) fn is_attended(&self, batch: BatchNo) -> bool {
-        let visits = self.sweeps.iter().flatten().filter(|visit| visit.batch == batch);
-        let mut repeats = visits.filter(|visit| matches!(visit.step, sweep::Step::Offer | sweep::Step::Record { .. }));
-        self.is_carried(batch) || repeats.next().is_some()
+        let visits = self
+            .sweeps
+            .iter()
+            .flatten()
+            .filter(|visit| visit.batch == batch);
+        let mut repeats = visits.filter(|visit| {
+            matches!(
+                visit.step,
+                sweep::Step::Send | sweep::Step::RecordOutcome { .. }
+            )
+        });
+        self.has_dispatcher(batch) || repeats.next().is_some()
     }
 
-    /// The couriers are alike, and so are the sweeps: worlds that differ in who is who are one.
+    /// Makes one state of those that differ only in which dispatcher, or which sweep, does what.
     pub(super) fn sort(&mut self) {
-        self.couriers.sort_by_key(|errand| errand.map(|errand| errand.batch));
+        self.dispatchers
+            .sort_by_key(|task| task.map(|task| task.batch));
         if self.sweeps[0] > self.sweeps[1] {
             self.sweeps.swap(0, 1);
             for batch in &mut self.batches {
@@ -184,6 +207,11 @@ impl World {
 impl Message {
     pub(super) fn waits(&self) -> bool {
         self.is(State::Accepted) && !self.lapsed
+    }
+
+    /// Whether the message waits and is too late to be sent, so that no bell has to ring for it.
+    pub(super) fn lapsed_unsent(&self) -> bool {
+        self.is(State::Accepted) && self.lapsed
     }
 
     pub(super) fn is(&self, state: State) -> bool {

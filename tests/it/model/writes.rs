@@ -1,10 +1,12 @@
-//! The conditional writes of the record: each is one step that nothing can come between.
+//! The conditional writes of the record. Each is one step, which no other process can interrupt.
 //!
-//! Where a message may come from is asked of [`State::sources`], of which the real conditions are made. The
-//! conditions on batches are those of `shared::record::batches` and `settlement`.
+//! The states from which a message may come are those of [`State::sources`], of which the product
+//! makes its conditions too. The conditions on batches restate those of the crate `record`, which
+//! are DynamoDB expressions.
 
-use shared::batch::BatchState;
-use shared::state::State;
+use domain::batch::{BatchState, Cause};
+use domain::member::{Member, MemberOutcome, SettledBatch};
+use domain::state::State;
 
 use super::Protocol;
 use super::sets::Set;
@@ -16,14 +18,14 @@ use super::world::{Batch, BatchNo, Message, MessageNo, Owner, World};
 pub(super) enum Reply {
     Done,
     /// The condition did not hold.
-    Lost,
-    /// How the batch stands after a write that settles it or finds it.
-    Stands(Option<Standing>),
+    ConditionFailed,
+    /// The batch after a write that settles it, or one that finds it in the way.
+    Found(Option<Snapshot>),
 }
 
-/// How a batch stands, as far as one acts on it.
+/// A batch as a process has read it. The batch may have changed since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Standing {
+pub(super) enum Snapshot {
     Started,
     Unknown {
         attempts: u8,
@@ -31,71 +33,80 @@ pub(super) enum Standing {
     Confirmed {
         refused: Set,
     },
-    Rejected,
-    /// An operator said that it was not sent, and whether its members go out with another batch.
-    Disproved {
-        requeue: bool,
+    /// If an operator decided so, whether the members go out with another batch.
+    Rejected {
+        decision: Option<bool>,
     },
-    Buried,
+    Abandoned,
 }
 
-/// What is known of a batch that is to be settled.
+/// The outcome with which a batch is to be settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Outcome {
-    Confirmed {
-        refused: Set,
-    },
-    Rejected {
-        attempts: u8,
-    },
+    Confirmed { refused: Set },
+    Rejected { attempts: u8, because: Cause },
     Unknown,
-    /// It was in doubt after these attempts, and was not sent.
-    Disproved {
-        attempts: u8,
-        requeue: bool,
-    },
-}
-
-/// What is to become of the members of a rejected batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Fate {
-    Keep,
-    Try,
-    Split,
 }
 
 impl From<bool> for Reply {
     fn from(held: bool) -> Self {
-        if held { Reply::Done } else { Reply::Lost }
+        if held {
+            Reply::Done
+        } else {
+            Reply::ConditionFailed
+        }
+    }
+}
+
+impl Snapshot {
+    pub(super) fn state(self) -> BatchState {
+        match self {
+            Snapshot::Started => BatchState::Started,
+            Snapshot::Unknown { .. } => BatchState::Unknown,
+            Snapshot::Confirmed { .. } => BatchState::Confirmed,
+            Snapshot::Rejected { .. } => BatchState::Rejected,
+            Snapshot::Abandoned => BatchState::Abandoned,
+        }
     }
 }
 
 impl Batch {
-    /// Nothing if it is not in the record.
-    pub(super) fn standing(&self) -> Option<Standing> {
+    /// The batch as a process reads it; none while it is not in the record.
+    pub(super) fn snapshot(&self) -> Option<Snapshot> {
         Some(match self.state? {
-            BatchState::Started => Standing::Started,
-            BatchState::Unknown => Standing::Unknown { attempts: self.attempts },
-            BatchState::Confirmed => Standing::Confirmed { refused: self.refused },
-            BatchState::Rejected => self.word.map_or(Standing::Rejected, |requeue| Standing::Disproved { requeue }),
-            BatchState::Tomb => Standing::Buried,
+            BatchState::Started => Snapshot::Started,
+            BatchState::Unknown => Snapshot::Unknown {
+                attempts: self.attempts,
+            },
+            BatchState::Confirmed => Snapshot::Confirmed {
+                refused: self.refused,
+            },
+            BatchState::Rejected => Snapshot::Rejected {
+                decision: self.decision,
+            },
+            BatchState::Abandoned => Snapshot::Abandoned,
         })
     }
 }
 
 impl Protocol {
-    /// W1: the message is in the record; its bell is yet to be sent.
+    /// W1: the message is recorded, and its bell is still to be sent.
     pub(super) fn accept(&self, world: &mut World, message: MessageNo) {
-        *world.message_mut(message) = Message { state: Some(State::Accepted), unrung: true, ..Default::default() };
+        *world.message_mut(message) = Message {
+            state: Some(State::Accepted),
+            bell_unsent: true,
+            ..Default::default()
+        };
     }
 
-    /// W2: claims a valid message that waits, or finds its own claim.
+    /// W2: claims a valid message that waits. A claim for the same batch counts as its own, made
+    /// before.
     pub(super) fn claim(&self, world: &mut World, message: MessageNo, batch: BatchNo) -> Reply {
         let claimed = world.message_mut(message);
         if claimed.is(State::Sending) && claimed.batch == Some(batch) {
             return Reply::Done;
         }
-        if !claimed.lapsed && comes_to(claimed, State::Sending) {
+        if !claimed.lapsed && may_become(claimed, State::Sending) {
             claimed.state = Some(State::Sending);
             claimed.batch = Some(batch);
             return Reply::Done;
@@ -103,21 +114,36 @@ impl Protocol {
         self.is(Mutant::NoClaim).into()
     }
 
-    /// W3: the intent, unless the batch is in the record already, but for its own.
+    /// W3: writes the intent, unless the batch is in the record. An intent of the same dispatcher
+    /// counts as its own.
     pub(super) fn start(&self, world: &mut World, batch: BatchNo, members: Set) -> Reply {
         let started = world.batch_mut(batch);
-        let own = started.is(BatchState::Started) && started.owner == Owner::Courier && started.attempts == 1;
+        let own = started.is(BatchState::Started)
+            && started.owner == Owner::Dispatcher
+            && started.attempts == 1;
         if started.state.is_some() && !own {
-            return Reply::Stands(started.standing());
+            return Reply::Found(started.snapshot());
         }
         let state = Some(BatchState::Started);
-        *started = Batch { state, members, attempts: 1, owner: Owner::Courier, ..Default::default() };
+        *started = Batch {
+            state,
+            members,
+            attempts: 1,
+            owner: Owner::Dispatcher,
+            ..Default::default()
+        };
         Reply::Done
     }
 
-    /// W4: one more attempt after attempt number `attempts`, or its own that is counted already. A batch in doubt
-    /// takes one only under a key that lives.
-    pub(super) fn again(&self, world: &mut World, batch: BatchNo, attempts: u8, keyed: bool, owner: Owner) -> Reply {
+    /// W4: counts one more attempt after attempt number `attempts`, or finds that its own was
+    /// counted before. A batch in doubt allows another attempt only under a key that lives.
+    pub(super) fn count_attempt(
+        &self,
+        world: &mut World,
+        (batch, owner): (BatchNo, Owner),
+        attempts: u8,
+        keyed: bool,
+    ) -> Reply {
         let again = world.batch_mut(batch);
         let open = again.is(BatchState::Started) || (keyed && again.is(BatchState::Unknown));
         let own = again.owner == owner && again.attempts == attempts + 1;
@@ -126,102 +152,168 @@ impl Protocol {
             again.owner = owner;
             return Reply::Done;
         }
-        Reply::Lost
+        Reply::ConditionFailed
     }
 
-    /// W5: what became of a batch, unless more is known of it.
+    /// W5: records the outcome of a batch, unless the record knows better.
     pub(super) fn settle(&self, world: &mut World, batch: BatchNo, outcome: Outcome) -> Reply {
         let settled = world.batch_mut(batch);
-        let Batch { attempts: made, ambiguous, .. } = *settled;
+        let Batch {
+            attempts: made,
+            ambiguous,
+            ..
+        } = *settled;
         let (holds, to) = match outcome {
-            Outcome::Confirmed { .. } => {
-                (settled.is_open() || settled.is(BatchState::Confirmed), BatchState::Confirmed)
+            Outcome::Confirmed { .. } => (
+                settled.is_open() || settled.is(BatchState::Confirmed),
+                BatchState::Confirmed,
+            ),
+            // An operator decides about a batch in doubt, but not about requests that were begun
+            // after the decision.
+            Outcome::Rejected {
+                attempts,
+                because: Cause::Decision { .. },
+            } => {
+                let last = attempts == made || self.is(Mutant::OutdatedDecision);
+                (
+                    settled.is(BatchState::Unknown) && last,
+                    BatchState::Rejected,
+                )
             }
-            // Nothing was sent in an attempt that is the last one begun, and there is no doubt about those before.
-            Outcome::Rejected { attempts } => {
+            // The last attempt begun was not sent, and there is no doubt about the earlier ones.
+            Outcome::Rejected { attempts, .. } => {
                 let last = attempts == made || self.is(Mutant::NoAttemptFence);
                 let careless = self.is(Mutant::RejectAfterDoubt) || self.is(Mutant::NoAttemptFence);
-                (settled.is_open() && last && (!ambiguous || careless), BatchState::Rejected)
+                (
+                    settled.is_open() && last && (!ambiguous || careless),
+                    BatchState::Rejected,
+                )
             }
             Outcome::Unknown => (settled.is_open(), BatchState::Unknown),
-            // The same for a batch in doubt, by somebody who knows.
-            Outcome::Disproved { attempts, .. } => {
-                let last = attempts == made || self.is(Mutant::WordOutdated);
-                (settled.is(BatchState::Unknown) && last, BatchState::Rejected)
-            }
         };
         if holds {
             settled.state = Some(to);
             settled.ambiguous |= outcome == Outcome::Unknown;
             if let Outcome::Confirmed { refused } = outcome {
-                settled.refused = settled.refused.and(refused);
+                settled.refused = settled.refused.union(refused);
             }
-            if let Outcome::Disproved { requeue, .. } = outcome {
-                settled.word = Some(requeue);
+            if let Outcome::Rejected {
+                because: Cause::Decision { requeue },
+                ..
+            } = outcome
+            {
+                settled.decision = Some(requeue);
             }
         }
-        Reply::Stands(settled.standing())
+        Reply::Found(settled.snapshot())
     }
 
-    /// W6: tells a message how the batch that holds it stands; `fate` says what a rejected one means for it.
-    pub(super) fn tell(&self, world: &mut World, message: MessageNo, batch: BatchNo, standing: Standing, fate: Fate) {
-        let several = world.batch(batch).members.count() > 1;
-        let more_errors = world.message(message).errors + 1 < self.settings.errors_max;
-        let to = match (standing, fate) {
-            (Standing::Confirmed { refused }, _) if refused.has(message) => {
-                return self.refuse_one(world, message, batch);
-            }
-            (Standing::Confirmed { .. }, _) => State::Confirmed,
-            (Standing::Disproved { requeue: true }, _) => {
-                return self.requeue(world, message, batch);
-            }
-            (Standing::Disproved { requeue: false }, _) => State::NotSent,
-            (Standing::Unknown { .. }, _) if self.is(Mutant::TimeoutIsNotSent) => State::NotSent,
-            (Standing::Unknown { .. }, _) => State::Unconfirmed,
-            (Standing::Buried, _) | (Standing::Rejected, Fate::Keep) => State::Accepted,
-            (Standing::Rejected, Fate::Try) if more_errors => State::Accepted,
-            (Standing::Rejected, Fate::Split) if several => State::Accepted,
-            (Standing::Rejected, Fate::Try | Fate::Split) => State::NotSent,
-            // Somebody else acts on it, and will tell.
-            (Standing::Started, _) => return,
+    /// W6 or W8: applies the outcome of a batch to a message, as [`SettledBatch::outcome_of`]
+    /// decides. `because` says why the batch was rejected, as far as the process knows.
+    pub(super) fn apply_outcome(
+        &self,
+        world: &mut World,
+        (message, batch): (MessageNo, BatchNo),
+        snapshot: Snapshot,
+        because: Cause,
+    ) {
+        let decided = match snapshot {
+            Snapshot::Rejected {
+                decision: Some(requeue),
+            } => Cause::Decision { requeue },
+            _ => because,
         };
-        if to == State::Confirmed && self.is(Mutant::UnconditionalConfirm) {
-            world.message_mut(message).state = Some(to);
-        }
-        let moved = self.shift(world, message, batch, to);
-        if moved && to == State::Accepted && fate == Fate::Try {
-            world.message_mut(message).errors += 1;
-        }
-        if moved && to == State::Accepted && fate == Fate::Split {
-            world.message_mut(message).alone = !self.is(Mutant::HalvesGatheredAgain);
+        let settled = SettledBatch {
+            state: snapshot.state(),
+            because: decided,
+            size: world.batch(batch).members.count() as usize,
+            error_batches_max: self.settings.errors_max.into(),
+        };
+        let refused = matches!(snapshot, Snapshot::Confirmed { refused } if refused.has(message));
+        let member = Member {
+            refused,
+            errors: world.message(message).errors.into(),
+        };
+        if let Some(outcome) = settled.outcome_of(member) {
+            self.change_member(world, message, batch, outcome);
         }
     }
 
-    /// W7: declares a batch dead that is not in the record.
-    pub(super) fn bury(&self, world: &mut World, batch: BatchNo) -> Reply {
-        let buried = world.batch_mut(batch);
-        buried.state = buried.state.or(Some(BatchState::Tomb));
-        buried.is(BatchState::Tomb).into()
+    /// The write that changes a member.
+    fn change_member(
+        &self,
+        world: &mut World,
+        message: MessageNo,
+        batch: BatchNo,
+        outcome: MemberOutcome,
+    ) {
+        match outcome {
+            MemberOutcome::Confirmed => {
+                if self.is(Mutant::UnconditionalConfirm) {
+                    world.message_mut(message).state = Some(State::Confirmed);
+                }
+                self.move_member(world, message, batch, State::Confirmed);
+            }
+            MemberOutcome::Unconfirmed if self.is(Mutant::TimeoutIsNotSent) => {
+                self.move_member(world, message, batch, State::NotSent);
+            }
+            MemberOutcome::Unconfirmed => {
+                self.move_member(world, message, batch, State::Unconfirmed);
+            }
+            MemberOutcome::Released => {
+                self.release(world, message, batch);
+            }
+            MemberOutcome::ReleasedAfterError { .. } => {
+                if self.release(world, message, batch) {
+                    world.message_mut(message).errors += 1;
+                }
+            }
+            MemberOutcome::ReleasedApart { .. } => {
+                if self.release(world, message, batch) {
+                    world.message_mut(message).alone = !self.is(Mutant::HalvesGatheredAgain);
+                }
+            }
+            MemberOutcome::Requeued => self.requeue(world, message, batch),
+            MemberOutcome::NotSent(_) => {
+                self.move_member(world, message, batch, State::NotSent);
+            }
+            MemberOutcome::RefusedAlone => self.refuse_one(world, message, batch),
+        }
     }
 
-    /// W8: the message is the batch's no more, and waits.
+    /// W7: writes the tombstone of a batch that is not in the record.
+    pub(super) fn abandon(&self, world: &mut World, batch: BatchNo) -> Reply {
+        let abandoned = world.batch_mut(batch);
+        abandoned.state = abandoned.state.or(Some(BatchState::Abandoned));
+        abandoned.is(BatchState::Abandoned).into()
+    }
+
+    /// W8: the message leaves the batch and waits again.
     pub(super) fn release(&self, world: &mut World, message: MessageNo, batch: BatchNo) -> bool {
-        self.shift(world, message, batch, State::Accepted)
+        self.move_member(world, message, batch, State::Accepted)
     }
 
-    /// W8 on an operator's word: the message waits, though it was told of a doubt.
+    /// W8 by an operator's decision: the message waits again, even if it is UNCONFIRMED.
     fn requeue(&self, world: &mut World, message: MessageNo, batch: BatchNo) {
         let requeued = world.message_mut(message);
-        if requeued.batch == Some(batch) && (requeued.is(State::Unconfirmed) || comes_to(requeued, State::Accepted)) {
+        if requeued.batch == Some(batch)
+            && (requeued.is(State::Unconfirmed) || may_become(requeued, State::Accepted))
+        {
             (requeued.state, requeued.batch) = (Some(State::Accepted), None);
         }
     }
 
-    /// W9: what the provider reports, on a message that is still as it was `seen`.
-    pub(super) fn report(&self, world: &mut World, message: MessageNo, seen: State, to: State) -> Reply {
+    /// W9: applies a report to a message that is still in the state in which it was `seen`.
+    pub(super) fn report(
+        &self,
+        world: &mut World,
+        message: MessageNo,
+        seen: State,
+        to: State,
+    ) -> Reply {
         let reported = world.message_mut(message);
         if !reported.is(seen) {
-            return Reply::Lost;
+            return Reply::ConditionFailed;
         }
         reported.state = Some(to);
         if to.is_final() {
@@ -230,29 +322,35 @@ impl Protocol {
         Reply::Done
     }
 
-    /// W11: too late to be sent, as long as nobody has claimed it.
+    /// W11: ends a message that is too late to be sent, unless it is claimed.
     pub(super) fn expire(&self, world: &mut World, message: MessageNo) {
         let claimed_too = self.is(Mutant::ExpireClaimed);
         let expired = world.message_mut(message);
-        if expired.is(State::Accepted) || (claimed_too && comes_to(expired, State::NotSent)) {
+        if expired.is(State::Accepted) || (claimed_too && may_become(expired, State::NotSent)) {
             expired.state = Some(State::NotSent);
         }
     }
 
-    /// W6 of a member that the provider refused. Its own answer outranks what a report about another member made
-    /// us conclude, so this one move also comes from CONFIRMED.
+    /// W6 of a member that the provider refused. The refusal outranks the CONFIRMED that a report
+    /// about another member led to, so this transition also starts there.
     fn refuse_one(&self, world: &mut World, message: MessageNo, batch: BatchNo) {
         let refused = world.message_mut(message);
-        let concluded = refused.is(State::Confirmed) && !self.is(Mutant::ReportBeatsRefusal);
-        if refused.batch == Some(batch) && (concluded || comes_to(refused, State::NotSent)) {
+        let correctable = refused.is(State::Confirmed) && !self.is(Mutant::ReportBeatsRefusal);
+        if refused.batch == Some(batch) && (correctable || may_become(refused, State::NotSent)) {
             refused.state = Some(State::NotSent);
         }
     }
 
-    /// A move that a message makes only while the batch holds it.
-    pub(super) fn shift(&self, world: &mut World, message: MessageNo, batch: BatchNo, to: State) -> bool {
+    /// A transition that a message makes only while it names the batch.
+    pub(super) fn move_member(
+        &self,
+        world: &mut World,
+        message: MessageNo,
+        batch: BatchNo,
+        to: State,
+    ) -> bool {
         let shifted = world.message_mut(message);
-        let holds = shifted.batch == Some(batch) && comes_to(shifted, to);
+        let holds = shifted.batch == Some(batch) && may_become(shifted, to);
         if holds {
             shifted.state = Some(to);
             shifted.batch = shifted.batch.filter(|_| to != State::Accepted);
@@ -261,7 +359,9 @@ impl Protocol {
     }
 }
 
-/// The message may be moved there from where it is.
-fn comes_to(message: &Message, to: State) -> bool {
-    message.state.is_some_and(|from| to.sources().contains(&from))
+/// Whether there is a transition from the state of the message to this one.
+fn may_become(message: &Message, to: State) -> bool {
+    message
+        .state
+        .is_some_and(|from| to.sources().contains(&from))
 }

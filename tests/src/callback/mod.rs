@@ -1,4 +1,5 @@
-//! A provider of seed 3, simulated: one message a request, and a call back to the address that came with it.
+//! A simulated provider of seed 3: each request carries one message, and the provider calls back
+//! the address that came with it.
 
 mod contract;
 #[cfg(test)]
@@ -12,78 +13,94 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::simulator::{Answer, Batch, Billed, Call, Dialect, Options, Post, Simulator, Status, Subject, Told, lock};
+use crate::simulator::{
+    Answer, Batch, BatchMessage, Billed, Options, Post, Protocol, ProviderRequest, Simulator,
+    Status, Statuses, lock,
+};
 use contract::{authorize, read_message, refusal};
 
 /// A running provider that calls back.
-pub type Callback = Simulator<Texts>;
+pub type Callback = Simulator<CallbackProtocol>;
 
-/// Its protocol.
-pub struct Texts {
-    /// None where it asks for no token.
+/// The protocol of seed 3.
+pub struct CallbackProtocol {
+    /// None if the provider asks for no token.
     token: Option<String>,
-    taken: Mutex<Vec<Taken>>,
+    accepted: Mutex<Vec<AcceptedMessage>>,
 }
 
-struct Taken {
-    /// The client's own, as its address names it.
+struct AcceptedMessage {
+    /// The client's id, which is part of the callback address.
     message_id: String,
     callback_url: String,
     request_id: String,
 }
 
-impl Simulator<Texts> {
+impl Simulator<CallbackProtocol> {
     pub fn start(name: &str, with_token: bool, options: Options) -> anyhow::Result<Self> {
         let token = with_token.then(|| format!("token-{}", Uuid::now_v7()));
-        Self::run(name, options, Texts { token, taken: Mutex::default() })
+        Self::run(
+            name,
+            options,
+            CallbackProtocol {
+                token,
+                accepted: Mutex::default(),
+            },
+        )
     }
 
-    /// Empty where it asks for none.
+    /// The token of its client; empty if it asks for none.
     pub fn token(&self) -> &str {
-        self.dialect().token.as_deref().unwrap_or_default()
+        self.protocol().token.as_deref().unwrap_or_default()
     }
 
-    /// Where messages are posted to.
+    /// The address to which messages are posted.
     pub fn send_url(&self) -> String {
         format!("{}/send", self.url())
     }
 
-    /// Calls back about a message that was taken, with any status.
+    /// Calls back about an accepted message, with any status.
     pub fn report(&self, message_id: &str, status: &str) -> anyhow::Result<()> {
-        let (url, request_id) = self.taken(message_id)?;
-        self.send(vec![call(url, &request_id, status)]);
+        let (url, request_id) = self.accepted(message_id)?;
+        self.send(vec![callback(url, &request_id, status)]);
         Ok(())
     }
 
-    /// The address that came with a message, and the provider's own id of it.
-    pub fn taken(&self, message_id: &str) -> anyhow::Result<(String, String)> {
-        let taken = lock(&self.dialect().taken);
-        let found = taken.iter().rev().find(|taken| taken.message_id == message_id);
+    /// The callback address of an accepted message, and the provider's own id of the message.
+    pub fn accepted(&self, message_id: &str) -> anyhow::Result<(String, String)> {
+        let accepted = lock(&self.protocol().accepted);
+        let found = accepted
+            .iter()
+            .rev()
+            .find(|message| message.message_id == message_id);
         let found = found.context("it never had this message")?;
         Ok((found.callback_url.clone(), found.request_id.clone()))
     }
 }
 
-impl Dialect for Texts {
-    const TAKEN: StatusCode = StatusCode::OK;
-    const REFUSES_SINGLY: bool = false;
+impl Protocol for CallbackProtocol {
+    const ACCEPTED_STATUS: StatusCode = StatusCode::OK;
+    const REFUSES_SINGLE_MESSAGES: bool = false;
 
-    fn carries(&self, head: &Parts) -> bool {
+    fn carries_messages(&self, head: &Parts) -> bool {
         head.method == Method::POST && head.uri.path() == "/send"
     }
 
-    fn admit(&self, call: &Call) -> Result<Batch, Answer> {
-        authorize(&call.head, self.token.as_deref())?;
-        let (message, message_id) = read_message(&call.head, &call.body)?;
+    fn admit(&self, request: &ProviderRequest) -> Result<Batch, Answer> {
+        authorize(&request.head, self.token.as_deref())?;
+        let (message, message_id) = read_message(&request.head, &request.body)?;
         Ok(Batch {
             batch_id: String::new(),
-            messages: vec![Subject { name: message_id, number: message.to_number }],
+            messages: vec![BatchMessage {
+                name: message_id,
+                number: message.to_number,
+            }],
             reports_to: message.callback_url,
         })
     }
 
-    fn billed(&self, _: &Call, batch: &Batch, billed: &Billed) -> Answer {
-        lock(&self.taken).extend(billed.messages.iter().map(|message_id| Taken {
+    fn accepted(&self, _: &ProviderRequest, batch: &Batch, billed: &Billed) -> Answer {
+        lock(&self.accepted).extend(billed.messages.iter().map(|message_id| AcceptedMessage {
             message_id: message_id.clone(),
             callback_url: batch.reports_to.clone(),
             request_id: billed.request_id.clone(),
@@ -91,22 +108,26 @@ impl Dialect for Texts {
         Answer::json(StatusCode::OK, &json!({"message_id": billed.request_id}))
     }
 
-    fn posts(&self, batch: &Batch, request_id: &str, course: Vec<Told>) -> Vec<Post> {
-        // It knows no status for "taken": its answer said that. And it has no address of a message that it never had.
-        let is_told = |(name, status): &(String, Status)| {
-            *status != Status::Confirmed && batch.messages.iter().any(|message| message.name == *name)
+    fn posts(&self, batch: &Batch, request_id: &str, updates: Vec<Statuses>) -> Vec<Post> {
+        // The protocol has no CONFIRMED, because its answer says that already. And for a message
+        // that was never sent there is no address.
+        let is_reported = |(name, status): &(String, Status)| {
+            *status != Status::Confirmed
+                && batch.messages.iter().any(|message| message.name == *name)
         };
-        let updates = course.into_iter().flatten().filter(is_told);
-        updates.map(|(_, status)| call(batch.reports_to.clone(), request_id, word(status))).collect()
+        let updates = updates.into_iter().flatten().filter(is_reported);
+        updates
+            .map(|(_, status)| callback(batch.reports_to.clone(), request_id, status_text(status)))
+            .collect()
     }
 
-    fn refusal(status: StatusCode, _: &str, words: &str) -> Answer {
-        refusal(status, words)
+    fn refusal(status: StatusCode, _: &str, message: &str) -> Answer {
+        refusal(status, message)
     }
 }
 
-/// Its own word for what a course says.
-fn word(status: Status) -> &'static str {
+/// The protocol's text for a status.
+fn status_text(status: Status) -> &'static str {
     match status {
         Status::Confirmed => "",
         Status::Delivered => "delivered",
@@ -115,7 +136,8 @@ fn word(status: Status) -> &'static str {
     }
 }
 
-fn call(url: String, request_id: &str, status: &str) -> Post {
+/// A call to a callback address.
+fn callback(url: String, request_id: &str, status: &str) -> Post {
     let body = json!({"status": status, "message_id": request_id});
     Box::new(move |client| Ok(client.post(&url).json(&body)))
 }

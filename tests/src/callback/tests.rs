@@ -1,4 +1,4 @@
-//! The simulator on the wire, through the HTTP client that our own code uses.
+//! Tests of the simulator through the HTTP client that the product uses.
 
 use serde_json::{Value, json};
 
@@ -7,9 +7,13 @@ use crate::simulator::Mishap;
 use crate::simulator::listener::Listener;
 use crate::simulator::updates::client;
 
-async fn post(texter: &Callback, message: &Value) -> reqwest::Response {
-    let post = client().unwrap().post(texter.send_url()).json(message);
-    let post = if texter.token().is_empty() { post } else { post.bearer_auth(texter.token()) };
+async fn post(callback: &Callback, message: &Value) -> reqwest::Response {
+    let post = client().unwrap().post(callback.send_url()).json(message);
+    let post = if callback.token().is_empty() {
+        post
+    } else {
+        post.bearer_auth(callback.token())
+    };
     post.send().await.unwrap()
 }
 
@@ -18,29 +22,35 @@ fn message(callback_url: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_message_is_taken_billed_and_reported_to_its_own_address() {
+async fn a_message_is_accepted_billed_and_reported_to_its_own_address() {
     let listener = Listener::default();
     for with_token in [true, false] {
-        let texter = Callback::start("texter", with_token, Options::default()).unwrap();
-        let answer = post(&texter, &message(&listener.listen().await)).await;
+        let callback = Callback::start("texter", with_token, Options::default()).unwrap();
+        let answer = post(&callback, &message(&listener.listen().await)).await;
         assert_eq!(answer.status(), 200);
         let answer: Value = answer.json().await.unwrap();
-        texter.updates_settled().await.unwrap();
-        let billed = &texter.ledger()[0];
+        callback.updates_settled().await.unwrap();
+        let billed = &callback.ledger()[0];
         assert_eq!(
             (&answer, &billed.messages[..]),
-            (&json!({"message_id": billed.request_id}), &["hook".to_owned()][..])
+            (
+                &json!({"message_id": billed.request_id}),
+                &["hook".to_owned()][..]
+            )
         );
         let (_, body) = listener.got().pop().unwrap();
-        let told: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(told, json!({"status": "delivered", "message_id": billed.request_id}));
+        let reported: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            reported,
+            json!({"status": "delivered", "message_id": billed.request_id})
+        );
     }
     assert_eq!(listener.got().len(), 2);
 }
 
 #[tokio::test]
 async fn each_wrong_field_refuses_the_request() {
-    let texter = Callback::start("texter", true, Options::default()).unwrap();
+    let callback = Callback::start("texter", true, Options::default()).unwrap();
     for (field, wrong) in [
         ("to_number", json!("31633450007")),
         ("to_number", json!(31_633_450_007_u64)),
@@ -51,11 +61,20 @@ async fn each_wrong_field_refuses_the_request() {
     ] {
         let mut message = message("http://127.0.0.1:1/m");
         message[field] = wrong;
-        assert_eq!(post(&texter, &message).await.status(), 400, "{message}");
+        assert_eq!(post(&callback, &message).await.status(), 400, "{message}");
     }
-    let wrong = client().unwrap().post(texter.send_url()).bearer_auth("wrong").json(&message("http://127.0.0.1:1/m"));
+    let wrong = client()
+        .unwrap()
+        .post(callback.send_url())
+        .bearer_auth("wrong")
+        .json(&message("http://127.0.0.1:1/m"));
     assert_eq!(wrong.send().await.unwrap().status(), 401);
-    texter.misbehave(Mishap::ServerError);
-    assert_eq!(post(&texter, &message("http://127.0.0.1:1/m")).await.status(), 500);
-    assert_eq!((texter.billed_requests(), texter.seen().len()), (0, 8));
+    callback.misbehave(Mishap::ServerError);
+    assert_eq!(
+        post(&callback, &message("http://127.0.0.1:1/m"))
+            .await
+            .status(),
+        500
+    );
+    assert_eq!((callback.billed_requests(), callback.seen().len()), (0, 8));
 }

@@ -1,4 +1,4 @@
-//! Calls beyond POST and GET.
+//! A caller's bulk posts, and its calls with other methods.
 
 use std::sync::PoisonError;
 
@@ -9,38 +9,59 @@ use serde_json::{Value, json};
 use super::Caller;
 
 impl Caller {
-    /// PUT any path; the status and the document.
+    /// Sends a PUT to any path; returns the status and the document.
     pub async fn put_to(&self, path: &str, body: &Value) -> Result<(StatusCode, Value)> {
-        self.call(Method::PUT, path, Some(body), None).await
+        self.request(Method::PUT, path, Some(body), None).await
     }
 
-    /// DELETE any path; the status and the document.
+    /// Sends a DELETE to any path; returns the status and the document.
     pub async fn delete(&self, path: &str) -> Result<(StatusCode, Value)> {
-        self.call(Method::DELETE, path, None, None).await
+        self.request(Method::DELETE, path, None, None).await
     }
 
-    /// POST /messages/bulk; the status and the document. What was accepted is noted.
-    pub async fn post_bulk(&self, messages: &[Value], key: Option<&str>) -> Result<(StatusCode, Value)> {
+    /// Posts to /messages/bulk and records what was accepted; returns the status and the document.
+    pub async fn post_bulk(
+        &self,
+        messages: &[Value],
+        key: Option<&str>,
+    ) -> Result<(StatusCode, Value)> {
         let body = json!({"messages": messages});
-        let (status, answer) = self.call(Method::POST, "/messages/bulk", Some(&body), key).await?;
+        let (status, answer) = self
+            .request(Method::POST, "/messages/bulk", Some(&body), key)
+            .await?;
         if status == StatusCode::ACCEPTED {
-            let results = answer["results"].as_array().context("an answer has results")?.iter();
-            let ids = results.filter_map(|result| result["id"].as_str()).map(str::to_owned);
-            self.told.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+            let results = answer["results"]
+                .as_array()
+                .context("an answer has results")?
+                .iter();
+            let ids = results
+                .filter_map(|result| result["id"].as_str())
+                .map(str::to_owned);
+            self.accepted
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(ids);
         }
         Ok((status, answer))
     }
 
-    async fn call(
+    async fn request(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
         key: Option<&str>,
     ) -> Result<(StatusCode, Value)> {
-        let request = self.http.request(method, format!("{}{path}", self.url)).header("X-API-Key", &self.key);
-        let request = body.into_iter().fold(request, |request, body| request.json(body));
-        let request = key.into_iter().fold(request, |request, key| request.header("Idempotency-Key", key));
+        let request = self
+            .http
+            .request(method, format!("{}{path}", self.url))
+            .header("X-API-Key", &self.key);
+        let request = body
+            .into_iter()
+            .fold(request, |request, body| request.json(body));
+        let request = key.into_iter().fold(request, |request, key| {
+            request.header("Idempotency-Key", key)
+        });
         let response = request.send().await?;
         Ok((response.status(), response.json().await?))
     }

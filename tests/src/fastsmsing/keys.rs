@@ -1,7 +1,7 @@
-//! Idempotency keys: the same request again is answered again, and not billed again.
+//! Idempotency keys: a repeated request gets the first answer again and is not billed again.
 //!
-//! Only work that was begun is remembered. A request that was refused before any work leaves its
-//! key free, so that a corrected one may use it.
+//! A key is remembered from the start of the work. A request that is refused before that leaves its
+//! key free, so that a corrected request can use it.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,44 +12,60 @@ use crate::simulator::Answer;
 
 pub(super) struct Keys {
     lifetime: Duration,
-    kept: HashMap<String, Kept>,
+    kept: HashMap<String, KeyEntry>,
 }
 
-struct Kept {
+struct KeyEntry {
     body: Bytes,
     since: Instant,
-    /// `None` while the work lasts.
+    /// `None` until the work ends.
     answer: Option<Answer>,
 }
 
-/// What a key says about a request.
+/// What is known of the key of a request.
 #[derive(Debug)]
-pub(super) enum Begun {
-    /// Not seen within its lifetime: work, then call [`Keys::answered`].
-    Fresh,
-    Again(Answer),
-    Working,
-    /// The key was used for other bytes.
-    Other,
+pub(super) enum KeyUse {
+    /// It was not used within its lifetime. The caller works and then calls [`Keys::answered`].
+    First,
+    /// The same request was answered before.
+    Repeated(Answer),
+    /// The same request is still being worked on.
+    InProgress,
+    /// It was used for a request with another body.
+    OtherBody,
 }
 
 impl Keys {
     pub(super) fn new(lifetime: Duration) -> Self {
-        Self { lifetime, kept: HashMap::new() }
+        Self {
+            lifetime,
+            kept: HashMap::new(),
+        }
     }
 
-    pub(super) fn begin(&mut self, key: &str, body: &Bytes, now: Instant) -> Begun {
+    pub(super) fn begin(&mut self, key: &str, body: &Bytes, now: Instant) -> KeyUse {
         if self.lifetime.is_zero() {
-            return Begun::Fresh;
+            return KeyUse::First;
         }
-        self.kept.retain(|_, kept| kept.answer.is_none() || now - kept.since < self.lifetime);
+        self.kept
+            .retain(|_, kept| kept.answer.is_none() || now - kept.since < self.lifetime);
         match self.kept.get(key) {
-            Some(kept) if kept.body != body => Begun::Other,
-            Some(Kept { answer: Some(answer), .. }) => Begun::Again(answer.clone()),
-            Some(_) => Begun::Working,
+            Some(kept) if kept.body != body => KeyUse::OtherBody,
+            Some(KeyEntry {
+                answer: Some(answer),
+                ..
+            }) => KeyUse::Repeated(answer.clone()),
+            Some(_) => KeyUse::InProgress,
             None => {
-                self.kept.insert(key.to_owned(), Kept { body: body.clone(), since: now, answer: None });
-                Begun::Fresh
+                self.kept.insert(
+                    key.to_owned(),
+                    KeyEntry {
+                        body: body.clone(),
+                        since: now,
+                        answer: None,
+                    },
+                );
+                KeyUse::First
             }
         }
     }
@@ -74,20 +90,35 @@ mod tests {
         let body = Bytes::from_static(b"body");
         let mut keys = Keys::new(Duration::from_secs(10));
 
-        assert!(matches!(keys.begin("k", &body, start), Begun::Fresh));
-        assert!(matches!(keys.begin("k", &body, after(60)), Begun::Working));
-        assert!(matches!(keys.begin("k", &Bytes::from_static(b"other"), after(1)), Begun::Other));
+        assert!(matches!(keys.begin("k", &body, start), KeyUse::First));
+        assert!(matches!(
+            keys.begin("k", &body, after(60)),
+            KeyUse::InProgress
+        ));
+        assert!(matches!(
+            keys.begin("k", &Bytes::from_static(b"other"), after(1)),
+            KeyUse::OtherBody
+        ));
 
         keys.answered("k", &Answer::new(StatusCode::ACCEPTED, ""));
-        assert!(matches!(keys.begin("k", &body, after(9)), Begun::Again(_)));
-        assert!(matches!(keys.begin("k", &body, after(10)), Begun::Fresh));
+        assert!(matches!(
+            keys.begin("k", &body, after(9)),
+            KeyUse::Repeated(_)
+        ));
+        assert!(matches!(keys.begin("k", &body, after(10)), KeyUse::First));
     }
 
     #[test]
     fn without_a_lifetime_every_use_is_the_first() {
         let body = Bytes::from_static(b"body");
         let mut keys = Keys::new(Duration::ZERO);
-        assert!(matches!(keys.begin("k", &body, Instant::now()), Begun::Fresh));
-        assert!(matches!(keys.begin("k", &body, Instant::now()), Begun::Fresh));
+        assert!(matches!(
+            keys.begin("k", &body, Instant::now()),
+            KeyUse::First
+        ));
+        assert!(matches!(
+            keys.begin("k", &body, Instant::now()),
+            KeyUse::First
+        ));
     }
 }

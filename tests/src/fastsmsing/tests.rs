@@ -1,4 +1,4 @@
-//! The simulator on the wire, through the HTTP client that our own code uses.
+//! Tests of the simulator through the HTTP client that the product uses.
 
 use std::error::Error;
 use std::io;
@@ -10,24 +10,40 @@ use super::*;
 use crate::simulator::listener::{Listener, SECRET};
 use crate::simulator::updates;
 
-/// The only thing that ends a silence, and long enough for a busy machine to begin the work.
+/// How long a client waits for an answer that never comes. A busy machine begins the work within
+/// this time.
 const PATIENCE_SHORT: Duration = Duration::from_secs(1);
+/// How long a client waits for any other answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn start(options: Options) -> FastSmsing {
     FastSmsing::start("fastsmsing", options).unwrap()
 }
 
-/// A provider that reports nothing and whose next request meets this mishap.
+/// A provider that sends no updates by itself, and whose next request has this mishap.
 fn about_to(mishap: Mishap, key_lifetime_s: u64) -> FastSmsing {
-    let updates = UpdateOptions { automatic: false, ..UpdateOptions::default() };
-    let provider = start(Options { key_lifetime_s, updates, ..Options::default() });
+    let updates = UpdateOptions {
+        automatic: false,
+        ..UpdateOptions::default()
+    };
+    let provider = start(Options {
+        key_lifetime_s,
+        updates,
+        ..Options::default()
+    });
     provider.misbehave(mishap);
     provider
 }
 
 fn batch(ids: &[&str]) -> Value {
-    let message = |id| json!({"message_id": id, "phone_number": format!("+3163345000{}", ids.len()), "originator": "MB", "message": "text"});
+    let message = |id| {
+        json!({
+            "message_id": id,
+            "phone_number": format!("+3163345000{}", ids.len()),
+            "originator": "MB",
+            "message": "text",
+        })
+    };
     json!({"batch_id": "b", "messages": ids.iter().map(message).collect::<Vec<_>>()})
 }
 
@@ -35,7 +51,11 @@ async fn post(provider: &FastSmsing, ids: &[&str]) -> reqwest::Result<reqwest::R
     post_and_wait(provider, ids, PATIENCE).await
 }
 
-async fn post_and_wait(provider: &FastSmsing, ids: &[&str], patience: Duration) -> reqwest::Result<reqwest::Response> {
+async fn post_and_wait(
+    provider: &FastSmsing,
+    ids: &[&str],
+    patience: Duration,
+) -> reqwest::Result<reqwest::Response> {
     updates::client()
         .unwrap()
         .post(format!("{}/batches", provider.url()))
@@ -51,7 +71,7 @@ fn outcomes(provider: &FastSmsing) -> Vec<Outcome> {
     provider.seen().iter().map(|seen| seen.outcome).collect()
 }
 
-/// The socket's own error, under all that the client wraps around it.
+/// The error of the socket, inside everything that the client wraps around it.
 fn io_error(error: &reqwest::Error) -> Option<io::ErrorKind> {
     std::iter::successors(error.source(), |&error| error.source())
         .find_map(|error| error.downcast_ref::<io::Error>())
@@ -59,21 +79,45 @@ fn io_error(error: &reqwest::Error) -> Option<io::ErrorKind> {
 }
 
 #[tokio::test]
-async fn a_batch_is_taken_billed_and_reported() {
+async fn a_batch_is_accepted_billed_and_reported() {
     let listener = Listener::default();
     let provider = start(Options::default());
     provider.point_at(&listener.listen().await, SECRET).unwrap();
 
-    let answer: Value = post(&provider, &["a", "b"]).await.unwrap().json().await.unwrap();
+    let answer: Value = post(&provider, &["a", "b"])
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     provider.updates_settled().await.unwrap();
 
     let ledger = provider.ledger();
-    assert_eq!(answer, json!({"request_id": ledger[0].request_id, "accepted": 2, "refused": []}));
-    assert_eq!((ledger.len(), &ledger[0].messages[..]), (1, &["a".to_owned(), "b".to_owned()][..]));
-    assert_eq!((provider.billed_requests(), provider.sizes(), provider.times_sent("a")), (1, vec![2], 1));
+    assert_eq!(
+        answer,
+        json!({"request_id": ledger[0].request_id, "accepted": 2, "refused": []})
+    );
+    assert_eq!(
+        (ledger.len(), &ledger[0].messages[..]),
+        (1, &["a".to_owned(), "b".to_owned()][..])
+    );
+    assert_eq!(
+        (
+            provider.billed_requests(),
+            provider.sizes(),
+            provider.times_sent("a")
+        ),
+        (1, vec![2], 1)
+    );
     assert_eq!(outcomes(&provider), [Outcome::Billed]);
-    let told: Vec<_> = listener.got().into_iter().map(|(_, body)| body).collect();
-    assert_eq!(told, [r#"{"a":"CONFIRMED","b":"CONFIRMED"}"#, r#"{"a":"DELIVERED","b":"DELIVERED"}"#]);
+    let bodies: Vec<_> = listener.got().into_iter().map(|(_, body)| body).collect();
+    assert_eq!(
+        bodies,
+        [
+            r#"{"a":"CONFIRMED","b":"CONFIRMED"}"#,
+            r#"{"a":"DELIVERED","b":"DELIVERED"}"#
+        ]
+    );
 }
 
 #[tokio::test]
@@ -85,7 +129,10 @@ async fn a_report_by_hand_is_the_only_one_when_reports_are_by_hand() {
     provider.report(&["a", "never sent"], Status::Failed);
     provider.updates_settled().await.unwrap();
     assert_eq!(listener.got().len(), 1);
-    assert_eq!(listener.got()[0].1, r#"{"a":"FAILED","never sent":"FAILED"}"#);
+    assert_eq!(
+        listener.got()[0].1,
+        r#"{"a":"FAILED","never sent":"FAILED"}"#
+    );
 }
 
 #[tokio::test]
@@ -94,7 +141,10 @@ async fn without_keys_a_repeat_is_billed_again() {
     for _ in 0..2 {
         assert_eq!(post(&provider, &["a"]).await.unwrap().status(), 202);
     }
-    assert_eq!((provider.billed_requests(), provider.sent_twice()), (2, vec!["a".to_owned()]));
+    assert_eq!(
+        (provider.billed_requests(), provider.sent_twice()),
+        (2, vec!["a".to_owned()])
+    );
 }
 
 #[tokio::test]
@@ -104,12 +154,21 @@ async fn with_keys_a_repeat_gets_the_first_answer_even_if_that_was_lost() {
     assert!(silence.unwrap_err().is_timeout());
 
     let again = post(&provider, &["a"]).await.unwrap();
-    assert_eq!((again.status().as_u16(), &again.headers()["idempotent-replayed"]), (202, &"true".parse().unwrap()));
+    assert_eq!(
+        (
+            again.status().as_u16(),
+            &again.headers()["idempotent-replayed"]
+        ),
+        (202, &"true".parse().unwrap())
+    );
     let again: Value = again.json().await.unwrap();
     assert_eq!(again["request_id"], provider.ledger()[0].request_id);
 
     assert_eq!(post(&provider, &["b"]).await.unwrap().status(), 422);
-    assert_eq!(outcomes(&provider), [Outcome::Billed, Outcome::Replayed, Outcome::Refused(422)]);
+    assert_eq!(
+        outcomes(&provider),
+        [Outcome::Billed, Outcome::Replayed, Outcome::Refused(422)]
+    );
     assert_eq!(provider.sent_twice(), Vec::<String>::new());
 }
 
@@ -124,13 +183,29 @@ async fn a_key_in_work_is_a_conflict() {
 #[tokio::test]
 async fn an_answer_in_place_of_work_takes_nothing() {
     for (mishap, status, header) in [
-        (Mishap::TooMany { retry_after_s: 3 }, 429, Some(("retry-after", "3"))),
-        (Mishap::Busy { retry_after_s: 4 }, 503, Some(("retry-after", "4"))),
-        (Mishap::ServerError, 500, Some(("content-type", "application/json"))),
+        (
+            Mishap::TooMany { retry_after_s: 3 },
+            429,
+            Some(("retry-after", "3")),
+        ),
+        (
+            Mishap::Busy { retry_after_s: 4 },
+            503,
+            Some(("retry-after", "4")),
+        ),
+        (
+            Mishap::ServerError,
+            500,
+            Some(("content-type", "application/json")),
+        ),
         (Mishap::BadGateway, 502, None),
         (Mishap::WrongToken, 401, None),
         (Mishap::Redirect, 302, Some(("location", "/elsewhere"))),
-        (Mishap::RefuseBatch, 400, Some(("content-type", "application/json"))),
+        (
+            Mishap::RefuseBatch,
+            400,
+            Some(("content-type", "application/json")),
+        ),
     ] {
         let provider = about_to(mishap, 60);
         let answer = post(&provider, &["a"]).await.unwrap();
@@ -138,18 +213,28 @@ async fn an_answer_in_place_of_work_takes_nothing() {
         if let Some((name, value)) = header {
             assert_eq!(answer.headers()[name], value);
         }
-        assert_eq!((outcomes(&provider), provider.billed_requests()), (vec![Outcome::Refused(status)], 0));
-        assert_eq!(post(&provider, &["a"]).await.unwrap().status(), 202, "the key is still free");
+        assert_eq!(
+            (outcomes(&provider), provider.billed_requests()),
+            (vec![Outcome::Refused(status)], 0)
+        );
+        assert_eq!(
+            post(&provider, &["a"]).await.unwrap().status(),
+            202,
+            "the key is still free"
+        );
     }
 }
 
 #[tokio::test]
 async fn both_silences_look_the_same_and_one_was_billed() {
-    for (mishap, outcome) in
-        [(Mishap::AcceptThenSilence, Outcome::Billed), (Mishap::SilenceBeforeAccepting, Outcome::Dropped)]
-    {
+    for (mishap, outcome) in [
+        (Mishap::AcceptThenSilence, Outcome::Billed),
+        (Mishap::SilenceBeforeAccepting, Outcome::Dropped),
+    ] {
         let provider = about_to(mishap, 0);
-        let error = post_and_wait(&provider, &["a"], PATIENCE_SHORT).await.unwrap_err();
+        let error = post_and_wait(&provider, &["a"], PATIENCE_SHORT)
+            .await
+            .unwrap_err();
         assert!(error.is_timeout() && !error.is_connect(), "{error:?}");
         assert_eq!(outcomes(&provider), [outcome]);
     }
@@ -157,11 +242,18 @@ async fn both_silences_look_the_same_and_one_was_billed() {
 
 #[tokio::test]
 async fn both_resets_look_the_same_and_one_was_billed() {
-    for (mishap, outcome) in [(Mishap::ResetAfterAccepting, Outcome::Billed), (Mishap::Reset, Outcome::Dropped)] {
+    for (mishap, outcome) in [
+        (Mishap::ResetAfterAccepting, Outcome::Billed),
+        (Mishap::Reset, Outcome::Dropped),
+    ] {
         let provider = about_to(mishap, 0);
         let error = post(&provider, &["a"]).await.unwrap_err();
         assert!(!error.is_timeout() && !error.is_connect(), "{error:?}");
-        assert_eq!(io_error(&error), Some(io::ErrorKind::ConnectionReset), "{error:?}");
+        assert_eq!(
+            io_error(&error),
+            Some(io::ErrorKind::ConnectionReset),
+            "{error:?}"
+        );
         assert_eq!(outcomes(&provider), [outcome]);
     }
 }
@@ -192,44 +284,97 @@ async fn a_late_batch_is_billed_after_its_client_was_turned_away() {
 async fn slow_work_goes_on_when_its_client_has_left() {
     let ms = 2 * PATIENCE_SHORT.as_millis() as u64;
     let provider = about_to(Mishap::Latency { ms }, 0);
-    let error = post_and_wait(&provider, &["a"], PATIENCE_SHORT).await.unwrap_err();
+    let error = post_and_wait(&provider, &["a"], PATIENCE_SHORT)
+        .await
+        .unwrap_err();
     assert!(error.is_timeout());
     provider.updates_settled().await.unwrap();
     assert_eq!(outcomes(&provider), [Outcome::Billed]);
 }
 
 #[tokio::test]
-async fn some_messages_are_refused_and_the_rest_is_taken() {
-    let provider = about_to(Mishap::RefuseMessages { recipient_suffix: "2".into() }, 0);
-    let answer: Value = post(&provider, &["a", "b"]).await.unwrap().json().await.unwrap();
+async fn some_messages_are_refused_and_the_rest_is_accepted() {
+    let provider = about_to(
+        Mishap::RefuseMessages {
+            recipient_suffix: "2".into(),
+        },
+        0,
+    );
+    let answer: Value = post(&provider, &["a", "b"])
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     assert_eq!(answer["accepted"], 0);
-    assert_eq!(answer["refused"][1], json!({"message_id": "b", "reason": "INVALID_RECIPIENT"}));
-    assert_eq!((provider.billed_requests(), provider.times_sent("a")), (1, 0));
+    assert_eq!(
+        answer["refused"][1],
+        json!({"message_id": "b", "reason": "INVALID_RECIPIENT"})
+    );
+    assert_eq!(
+        (provider.billed_requests(), provider.times_sent("a")),
+        (1, 0)
+    );
 }
 
 #[tokio::test]
 async fn the_invoice_lists_billed_requests_for_those_who_have_the_token() {
     let provider = start(Options::default());
     post(&provider, &["a", "b"]).await.unwrap();
-    let ask = |query: &str| updates::client().unwrap().get(format!("{}/invoice?{query}", provider.url()));
+    let ask = |query: &str| {
+        updates::client()
+            .unwrap()
+            .get(format!("{}/invoice?{query}", provider.url()))
+    };
     let all = "from=2020-01-01T00%3A00%3A00Z&to=2120-01-01T00:00:00Z";
 
-    let invoice = ask(all).bearer_auth(provider.token()).send().await.unwrap().text().await.unwrap();
+    let invoice = ask(all)
+        .bearer_auth(provider.token())
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     let line: Value = serde_json::from_str(&invoice).unwrap();
     let billed = &provider.ledger()[0];
-    let expected =
-        json!({"request_id": billed.request_id, "batch_id": "b", "at": billed.at, "messages": 2, "requests": 1});
+    let expected = json!({
+        "request_id": billed.request_id,
+        "batch_id": "b",
+        "at": billed.at,
+        "messages": 2,
+        "requests": 1,
+    });
     assert_eq!(line, expected);
 
-    assert_eq!(ask(all).bearer_auth("wrong").send().await.unwrap().status(), 401);
-    assert_eq!(ask("from=monday").bearer_auth(provider.token()).send().await.unwrap().status(), 400);
+    assert_eq!(
+        ask(all).bearer_auth("wrong").send().await.unwrap().status(),
+        401
+    );
+    assert_eq!(
+        ask("from=monday")
+            .bearer_auth(provider.token())
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        400
+    );
 }
 
 #[tokio::test]
-async fn after_the_drop_nobody_listens() {
+async fn after_the_drop_nothing_listens() {
     let provider = about_to(Mishap::LateAccept { ms: 60_000 }, 0);
     assert!(post(&provider, &["a"]).await.is_err());
     let url = provider.url().to_owned();
     drop(provider);
-    assert!(updates::client().unwrap().get(url).send().await.unwrap_err().is_connect());
+    assert!(
+        updates::client()
+            .unwrap()
+            .get(url)
+            .send()
+            .await
+            .unwrap_err()
+            .is_connect()
+    );
 }

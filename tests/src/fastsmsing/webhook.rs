@@ -1,4 +1,5 @@
-//! FastSMSing's webhook calls: one post for many messages, signed as Standard Webhooks asks.
+//! FastSMSing's webhook: one post has the updates of many messages, and a signature of Standard
+//! Webhooks.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,29 +9,37 @@ use reqwest::header::CONTENT_TYPE;
 use uuid::Uuid;
 
 use super::signature::Secret;
-use crate::simulator::{Post, Told, lock};
+use crate::simulator::{Post, Statuses, lock};
 
-/// Where updates go, once somebody has said so; its clones are pointed together.
+/// The address for updates, once it is set. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Webhook(Arc<Mutex<Option<Pointed>>>);
+pub(super) struct Webhook(Arc<Mutex<Option<Target>>>);
 
 #[derive(Clone)]
-struct Pointed {
+struct Target {
     url: String,
     secret: Secret,
 }
 
 impl Webhook {
     pub(super) fn point_at(&self, url: &str, secret: &str) -> anyhow::Result<()> {
-        *lock(&self.0) = Some(Pointed { url: url.to_owned(), secret: Secret::parse(secret)? });
+        *lock(&self.0) = Some(Target {
+            url: url.to_owned(),
+            secret: Secret::parse(secret)?,
+        });
         Ok(())
     }
 
-    /// Every attempt has the same id and body, and a signature of its own time.
-    pub(super) fn post(&self, told: &Told) -> anyhow::Result<Post> {
-        let (webhook, id, body) = (self.clone(), format!("msg_{}", Uuid::now_v7()), serde_json::to_vec(told)?);
+    /// Prepares one post. Every attempt has the same id and body, and a signature with its own
+    /// time.
+    pub(super) fn post(&self, statuses: &Statuses) -> anyhow::Result<Post> {
+        let (webhook, id, body) = (
+            self.clone(),
+            format!("msg_{}", Uuid::now_v7()),
+            serde_json::to_vec(statuses)?,
+        );
         Ok(Box::new(move |client| {
-            let Pointed { url, secret } = lock(&webhook.0).clone().context("no webhook yet")?;
+            let Target { url, secret } = lock(&webhook.0).clone().context("no webhook yet")?;
             let timestamp_s = Timestamp::now().as_second();
             Ok(client
                 .post(url)
@@ -60,11 +69,15 @@ mod tests {
     }
 
     fn post(webhook: &Webhook, id: &str) -> Vec<Post> {
-        vec![webhook.post(&Told::from([(id.to_owned(), Status::Delivered)])).unwrap()]
+        vec![
+            webhook
+                .post(&Statuses::from([(id.to_owned(), Status::Delivered)]))
+                .unwrap(),
+        ]
     }
 
     #[tokio::test]
-    async fn a_post_is_repeated_under_its_id_until_it_is_taken() {
+    async fn a_post_is_repeated_under_its_id_until_it_is_accepted() {
         let listener = Listener::default();
         listener.answer([Some(StatusCode::SERVICE_UNAVAILABLE), None]);
         let updates = updates(UpdateOptions::default());
@@ -75,11 +88,18 @@ mod tests {
 
         let got = listener.got();
         assert_eq!(got.len(), 3);
-        assert!(got.iter().all(|(head, body)| head["webhook-id"] == got[0].0["webhook-id"] && *body == got[0].1));
+        assert!(
+            got.iter()
+                .all(|(head, body)| head["webhook-id"] == got[0].0["webhook-id"]
+                    && *body == got[0].1)
+        );
         for (head, body) in got.iter() {
             let header = |name: &str| head[name].to_str().unwrap();
             let timestamp_s = header("webhook-timestamp").parse().unwrap();
-            let expected = Secret::parse(SECRET).unwrap().sign(header("webhook-id"), timestamp_s, body);
+            let expected =
+                Secret::parse(SECRET)
+                    .unwrap()
+                    .sign(header("webhook-id"), timestamp_s, body);
             assert_eq!(header("webhook-signature"), expected);
             assert_eq!(body, r#"{"m":"DELIVERED"}"#);
         }
@@ -98,10 +118,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_webhook_that_never_takes_it_is_an_error_and_not_a_hang() {
+    async fn a_webhook_that_never_accepts_is_an_error_and_not_a_hang() {
         let listener = Listener::default();
         listener.answer([Some(StatusCode::GONE), Some(StatusCode::GONE)]);
-        let options = UpdateOptions { attempts_max: 2, ..UpdateOptions::default() };
+        let options = UpdateOptions {
+            attempts_max: 2,
+            ..UpdateOptions::default()
+        };
         let updates = updates(options);
         let webhook = Webhook::default();
         webhook.point_at(&listener.listen().await, SECRET).unwrap();

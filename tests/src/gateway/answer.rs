@@ -1,4 +1,4 @@
-//! A function's answer as an HTTP response.
+//! Turns the answer of a function into an HTTP response.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
@@ -8,13 +8,18 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-/// `None` for an answer that is none. `multiValueHeaders` are not looked at: format 2.0 does not have them.
+/// The response, or `None` for a malformed answer. `multiValueHeaders` are ignored, because format
+/// 2.0 has none.
 pub(super) fn response(answer: Value) -> Option<Response> {
-    // Without a status code, format 2.0 takes the answer itself for the body.
-    let Some(status) = answer.get("statusCode") else { return Some(axum::Json(answer).into_response()) };
+    // Without a status code, format 2.0 makes the whole answer the body.
+    let Some(status) = answer.get("statusCode") else {
+        return Some(axum::Json(answer).into_response());
+    };
     let status = u16::try_from(status.as_u64()?).ok()?;
     let mut response = with_headers(Response::builder().status(status), &answer)?;
-    let has_type = response.headers_ref().is_some_and(|headers| headers.contains_key(CONTENT_TYPE));
+    let has_type = response
+        .headers_ref()
+        .is_some_and(|headers| headers.contains_key(CONTENT_TYPE));
     if !has_type {
         response = response.header(CONTENT_TYPE, "text/plain;charset=UTF-8");
     }
@@ -56,7 +61,9 @@ mod tests {
             "body": STANDARD.encode("hello"),
             "isBase64Encoded": true,
         });
-        let Some(response) = response(answer) else { anyhow::bail!("no response") };
+        let Some(response) = response(answer) else {
+            anyhow::bail!("no response")
+        };
         assert_eq!(response.status(), 202);
         assert_eq!(response.headers()["location"], "/messages/7");
         assert_eq!(response.headers()["retry-after"], "3");
@@ -67,9 +74,14 @@ mod tests {
 
     #[test]
     fn an_answer_without_status_is_the_body_and_a_bad_one_is_none() {
-        assert_eq!(response(json!({ "id": 7 })).map(|response| response.status().as_u16()), Some(200));
+        assert_eq!(
+            response(json!({ "id": 7 })).map(|response| response.status().as_u16()),
+            Some(200)
+        );
         assert!(response(json!({ "statusCode": "twenty" })).is_none());
         assert!(response(json!({ "statusCode": 200, "headers": { "bad name": "x" } })).is_none());
-        assert!(response(json!({ "statusCode": 200, "isBase64Encoded": true, "body": "!" })).is_none());
+        assert!(
+            response(json!({ "statusCode": 200, "isBase64Encoded": true, "body": "!" })).is_none()
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Which function a request is for: the most specific of the routes that match it.
+//! Finds the function for a request: the most specific route that matches decides.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub(super) struct Found<'a> {
 
 type Parameters = BTreeMap<String, String>;
 
-/// In the order of preference.
+/// How a segment of a path was matched, in the order of preference.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Segment {
     Literal,
@@ -26,7 +26,11 @@ enum Segment {
 impl Routes {
     pub(super) fn new(functions: &[Function]) -> Routes {
         let routes = |function: &Function| -> Vec<_> {
-            function.routes.iter().map(|route| (route.clone(), function.binary.clone())).collect()
+            function
+                .routes
+                .iter()
+                .map(|route| (route.clone(), function.binary.clone()))
+                .collect()
         };
         Routes(functions.iter().flat_map(routes).collect())
     }
@@ -36,20 +40,36 @@ impl Routes {
             let any_method = route.method == "ANY";
             let (segments, parameters) =
                 (any_method || route.method == method).then(|| matched(&route.path, path))??;
-            Some(((segments, any_method), Found { route, function, parameters }))
+            Some((
+                (segments, any_method),
+                Found {
+                    route,
+                    function,
+                    parameters,
+                },
+            ))
         });
-        candidates.min_by(|(one, _), (other, _)| one.cmp(other)).map(|(_, found)| found)
+        candidates
+            .min_by(|(one, _), (other, _)| one.cmp(other))
+            .map(|(_, found)| found)
     }
 }
 
+/// How the segments of the path match those of the route, and the path parameters; `None` if they
+/// do not match.
 fn matched(route: &str, path: &str) -> Option<(Vec<Segment>, Parameters)> {
     let mut segments = Vec::new();
     let mut parameters = Parameters::new();
     let mut rest = Some(path.strip_prefix('/')?);
     for expected in route.strip_prefix('/')?.split('/') {
-        let variable = expected.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
+        let variable = expected
+            .strip_prefix('{')
+            .and_then(|name| name.strip_suffix('}'));
         if let Some(name) = variable.and_then(|name| name.strip_suffix('+')) {
-            parameters.insert(name.to_owned(), rest.filter(|rest| !rest.is_empty())?.to_owned());
+            parameters.insert(
+                name.to_owned(),
+                rest.filter(|rest| !rest.is_empty())?.to_owned(),
+            );
             segments.push(Segment::Greedy);
             return Some((segments, parameters));
         }
@@ -76,7 +96,13 @@ mod tests {
 
     fn found(method: &str, path: &str) -> Option<(String, Parameters)> {
         let route = |(method, path): (&str, &str)| {
-            (Route { method: method.to_owned(), path: path.to_owned() }, format!("{method} {path}"))
+            (
+                Route {
+                    method: method.to_owned(),
+                    path: path.to_owned(),
+                },
+                format!("{method} {path}"),
+            )
         };
         let routes = [
             ("ANY", "/{proxy+}"),
@@ -86,7 +112,9 @@ mod tests {
             ("POST", "/messages/{id}/cancel"),
         ];
         let routes = Routes(routes.map(route).to_vec());
-        routes.find(method, path).map(|found| (found.function.to_owned(), found.parameters))
+        routes
+            .find(method, path)
+            .map(|found| (found.function.to_owned(), found.parameters))
     }
 
     #[test]
@@ -100,15 +128,20 @@ mod tests {
             ("GET", "/messages/7/cancel", "ANY /{proxy+}"),
             ("POST", "/messages/7/cancel", "POST /messages/{id}/cancel"),
         ] {
-            assert_eq!(found(method, path).map(|(route, _)| route).as_deref(), Some(expected), "{method} {path}");
+            assert_eq!(
+                found(method, path).map(|(route, _)| route).as_deref(),
+                Some(expected),
+                "{method} {path}"
+            );
         }
         assert!(found("GET", "/").is_none());
     }
 
     #[test]
-    fn variables_are_handed_over() {
+    fn variables_become_path_parameters() {
         let parameters = |method, path| found(method, path).map(|(_, parameters)| parameters);
-        let expected = |name: &str, value: &str| Some(Parameters::from([(name.to_owned(), value.to_owned())]));
+        let expected =
+            |name: &str, value: &str| Some(Parameters::from([(name.to_owned(), value.to_owned())]));
         assert_eq!(parameters("GET", "/messages/7"), expected("id", "7"));
         assert_eq!(parameters("GET", "/a/b/c"), expected("proxy", "a/b/c"));
     }

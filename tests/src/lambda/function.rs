@@ -1,4 +1,4 @@
-//! One function and its processes.
+//! Runs one function: starts its processes, hands them events, and limits how many there are.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,7 +13,8 @@ use super::logs::Logs;
 use super::process::Process;
 use crate::template;
 
-/// A laptop is not a region: so many processes at once, for a function whose event source sets no limit.
+/// How many processes a function may have if its event source sets no limit: this is one machine
+/// and not a region.
 const PROCESSES_MAX: usize = 8;
 
 pub(super) struct Function {
@@ -30,7 +31,7 @@ pub(super) struct Function {
 #[derive(Default)]
 struct Processes {
     all: Vec<Arc<Process>>,
-    /// The one used last is at the end.
+    /// The most recently used one is at the end.
     idle: Vec<Arc<Process>>,
     closed: bool,
 }
@@ -42,7 +43,11 @@ impl Function {
         environment: BTreeMap<String, String>,
         logs: Arc<Logs>,
     ) -> Function {
-        let limit = plan.sources.iter().filter_map(|source| source.concurrency_max).min();
+        let limit = plan
+            .sources
+            .iter()
+            .filter_map(|source| source.concurrency_max)
+            .min();
         Function {
             name: plan.binary.clone(),
             arn: plan.arn.clone(),
@@ -56,7 +61,9 @@ impl Function {
     }
 
     pub(super) async fn invoke(&self, event: Value) -> Result<Value, InvokeError> {
-        let Ok(_permit) = self.permits.acquire().await else { return Err(closed()) };
+        let Ok(_permit) = self.permits.acquire().await else {
+            return Err(closed());
+        };
         let process = self.process().await?;
         let result = process.invoke(&self.arn, &event, self.timeout).await;
         self.give_back(process);
@@ -66,7 +73,7 @@ impl Function {
         result
     }
 
-    /// Kills all processes, without waiting for their end, and starts none again.
+    /// Kills all processes and starts none again. It does not wait until they have ended.
     pub(super) fn close(&self) {
         self.permits.close();
         let mut processes = self.locked();
@@ -75,17 +82,19 @@ impl Function {
         processes.all.iter().for_each(|process| process.signal());
     }
 
+    /// Kills all processes and waits until they have ended.
     pub(super) async fn kill_all(&self) {
-        let doomed = {
+        let killed = {
             let mut processes = self.locked();
             processes.idle.clear();
             std::mem::take(&mut processes.all)
         };
-        for process in doomed {
+        for process in killed {
             process.kill().await;
         }
     }
 
+    /// A warm process, or else a new one.
     async fn process(&self) -> Result<Arc<Process>, InvokeError> {
         let warm = {
             let mut processes = self.locked();
@@ -100,19 +109,22 @@ impl Function {
 
     async fn start(&self) -> Result<Arc<Process>, InvokeError> {
         let spawned = Process::spawn(&self.name, &self.binary, &self.environment, &self.logs).await;
-        let process = Arc::new(spawned.map_err(|error| InvokeError::Crashed(format!("{error:#}")))?);
+        let process =
+            Arc::new(spawned.map_err(|error| InvokeError::Crashed(format!("{error:#}")))?);
         {
             let mut processes = self.locked();
             if processes.closed {
                 return Err(closed());
             }
-            // Known before it is ready, so that it can be killed while it starts.
+            // It is registered before it is ready, so that it can be killed while it starts.
             processes.all.push(Arc::clone(&process));
         }
         match process.ready().await {
             Ok(()) => Ok(process),
             Err(error) => {
-                self.locked().all.retain(|known| !Arc::ptr_eq(known, &process));
+                self.locked()
+                    .all
+                    .retain(|known| !Arc::ptr_eq(known, &process));
                 Err(error)
             }
         }
@@ -121,14 +133,20 @@ impl Function {
     fn give_back(&self, process: Arc<Process>) {
         let mut processes = self.locked();
         processes.all.retain(|known| known.is_alive());
-        // Killed in the meantime, it is not among them any more.
-        if processes.all.iter().any(|known| Arc::ptr_eq(known, &process)) {
+        // A process that was killed in the meantime is not in the list any more.
+        if processes
+            .all
+            .iter()
+            .any(|known| Arc::ptr_eq(known, &process))
+        {
             processes.idle.push(process);
         }
     }
 
     fn locked(&self) -> MutexGuard<'_, Processes> {
-        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.processes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

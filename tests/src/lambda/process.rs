@@ -1,8 +1,8 @@
-//! One process of a function.
+//! Runs one process of a function.
 //!
-//! Nothing may outlive the stack. A process is killed when its handle is dropped; and if this whole process is killed,
-//! the Runtime API goes with it, upon which `lambda_runtime` returns an error from its poll and the function's `main`
-//! ends.
+//! No process may outlive the stack. A process is killed when its handle is dropped. If this whole
+//! process is killed, the Runtime API ends with it; the poll of `lambda_runtime` then fails, and
+//! the function's `main` ends.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -24,15 +24,16 @@ use super::InvokeError;
 use super::logs::Logs;
 use super::runtime_api::{Init, Invocation, RuntimeApi};
 
-/// AWS gives a process 10 s to come up; a busy laptop gets more, so that no test fails for its speed.
+/// How long a process may take to start. AWS allows 10 s; a busy machine gets more, so that no test
+/// fails for it.
 const INIT_LIMIT_S: u64 = 60;
-/// All that a function's process inherits: where programs are, and what tells us more when it fails.
+/// The variables that a process inherits: where programs are, and what shows more when it fails.
 const INHERITED: &[&str] = &["PATH", "LLVM_PROFILE_FILE", "RUST_BACKTRACE"];
 
 pub(super) struct Process {
     api: RuntimeApi,
     kill: Arc<Notify>,
-    /// What became of it, once it has ended.
+    /// How it ended, once it has.
     ended: watch::Receiver<Option<String>>,
     guard: JoinHandle<()>,
 }
@@ -45,7 +46,9 @@ impl Process {
         logs: &Arc<Logs>,
     ) -> Result<Process> {
         let api = RuntimeApi::start().await?;
-        let inherited = INHERITED.iter().filter_map(|name| Some((name, env::var_os(name)?)));
+        let inherited = INHERITED
+            .iter()
+            .filter_map(|name| Some((name, env::var_os(name)?)));
         let mut child = Command::new(binary)
             .env_clear()
             .envs(inherited)
@@ -62,10 +65,15 @@ impl Process {
         let kill = Arc::new(Notify::new());
         let (sender, ended) = watch::channel(None);
         let guard = tokio::spawn(guard(child, Arc::clone(&kill), sender));
-        Ok(Process { api, kill, ended, guard })
+        Ok(Process {
+            api,
+            kill,
+            ended,
+            guard,
+        })
     }
 
-    /// Until the process asks for its first event.
+    /// Waits until the process asks for its first event.
     pub(super) async fn ready(&self) -> Result<(), InvokeError> {
         let init = tokio::select! {
             init = timeout(Duration::from_secs(INIT_LIMIT_S), self.api.initialized()) => init,
@@ -81,19 +89,27 @@ impl Process {
         }
     }
 
-    pub(super) async fn invoke(&self, arn: &str, event: &Value, limit: Duration) -> Result<Value, InvokeError> {
+    pub(super) async fn invoke(
+        &self,
+        arn: &str,
+        event: &Value,
+        limit: Duration,
+    ) -> Result<Value, InvokeError> {
         let (sender, answer) = oneshot::channel();
         let deadline = SystemTime::now() + limit;
         let invocation = Invocation {
             id: Uuid::now_v7().to_string(),
             event: event.to_string().into_bytes(),
             arn: arn.to_owned(),
-            deadline_ms: deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis(),
+            deadline_ms: deadline
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_millis(),
             answer: sender,
         };
         self.api.offer(invocation).await;
         tokio::select! {
-            // An answer counts even if the process has died since.
+            // An answer counts even if the process has ended since.
             biased;
             Ok(answer) = answer => answer,
             end = self.end() => Err(InvokeError::Crashed(end)),
@@ -108,12 +124,12 @@ impl Process {
         self.ended.borrow().is_none() && self.ended.has_changed().is_ok()
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     pub(super) fn signal(&self) {
         self.kill.notify_one();
     }
 
-    /// SIGKILL, and the end of the process.
+    /// Sends SIGKILL and waits until the process has ended.
     pub(super) async fn kill(&self) {
         self.signal();
         self.end().await;
@@ -122,13 +138,15 @@ impl Process {
     async fn end(&self) -> String {
         let mut ended = self.ended.clone();
         let end = ended.wait_for(Option::is_some).await;
-        end.ok().and_then(|end| end.clone()).unwrap_or_else(|| "stopped".to_owned())
+        end.ok()
+            .and_then(|end| end.clone())
+            .unwrap_or_else(|| "stopped".to_owned())
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The guard owns the child, which is killed with it.
+        // The guard owns the child, which is killed when the guard is aborted.
         self.guard.abort();
     }
 }
@@ -137,16 +155,23 @@ async fn guard(mut child: Child, kill: Arc<Notify>, ended: watch::Sender<Option<
     let status = tokio::select! {
         status = child.wait() => status,
         () = kill.notified() => {
-            // It may have ended by itself, which serves as well.
+            // An error says that it has ended by itself.
             let _ = child.start_kill();
             child.wait().await
         }
     };
-    let end = status.map_or_else(|error| error.to_string(), |status: ExitStatus| status.to_string());
+    let end = status.map_or_else(
+        |error| error.to_string(),
+        |status: ExitStatus| status.to_string(),
+    );
     ended.send_replace(Some(end));
 }
 
-fn collect(function: &str, output: Option<impl AsyncRead + Send + Unpin + 'static>, logs: &Arc<Logs>) {
+fn collect(
+    function: &str,
+    output: Option<impl AsyncRead + Send + Unpin + 'static>,
+    logs: &Arc<Logs>,
+) {
     let Some(output) = output else { return };
     let (function, logs) = (function.to_owned(), Arc::clone(logs));
     tokio::spawn(async move {

@@ -1,4 +1,5 @@
-//! The Lambda Runtime API, one server for each process: its address tells who asks, as in AWS's own sandboxes.
+//! The Lambda Runtime API. Each process has a server of its own, so that its address shows which
+//! process asks.
 
 use std::sync::{Arc, Mutex as Cell, PoisonError};
 
@@ -16,7 +17,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use super::InvokeError;
 use crate::loopback::{Server, listen};
 
-/// What AWS carries from a function, and no more.
+/// The largest answer of a function that AWS accepts.
 const ANSWER_LIMIT_BYTES: usize = 6 * 1024 * 1024;
 
 pub(super) type Answer = Result<Value, InvokeError>;
@@ -29,7 +30,7 @@ pub(super) struct Invocation {
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
-/// How far a process has come.
+/// How far the initialization of a process has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Init {
     Starting,
@@ -47,19 +48,30 @@ impl RuntimeApi {
     pub(super) async fn start() -> Result<RuntimeApi> {
         let (sender, receiver) = mpsc::channel(1);
         let (init, initialized) = watch::channel(Init::Starting);
-        let desk = Desk { waiting: Mutex::new(receiver), current: Cell::new(None), init };
+        let state = ApiState {
+            waiting: Mutex::new(receiver),
+            current: Cell::new(None),
+            init,
+        };
         let router = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
-            .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+            .route(
+                "/2018-06-01/runtime/invocation/{id}/response",
+                post(response),
+            )
             .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
             .route("/2018-06-01/runtime/init/error", post(init_error))
             .layer(DefaultBodyLimit::disable())
-            .with_state(Arc::new(desk));
+            .with_state(Arc::new(state));
         let server = Server::start(listen(None).await?, router)?;
-        Ok(RuntimeApi { invocations: sender, init: initialized, server })
+        Ok(RuntimeApi {
+            invocations: sender,
+            init: initialized,
+            server,
+        })
     }
 
-    /// As `AWS_LAMBDA_RUNTIME_API` wants it.
+    /// The value of `AWS_LAMBDA_RUNTIME_API`.
     pub(super) fn address(&self) -> String {
         self.server.address().to_string()
     }
@@ -70,22 +82,23 @@ impl RuntimeApi {
         done.map_or(Init::Starting, |init| init.clone())
     }
 
-    /// Hands the invocation to the process when it next asks.
+    /// Hands the invocation to the process when it asks for the next one.
     pub(super) async fn offer(&self, invocation: Invocation) {
-        // If the server is gone, so is the invocation's answer, which is how the caller learns of it.
+        // If the server is gone, the sender of the answer is dropped, which tells the caller.
         let _ = self.invocations.send(invocation).await;
     }
 }
 
-/// Where one process fetches its events and leaves its answers.
-struct Desk {
+/// What the server of one process shares with it: the next event, and the answer to the current
+/// one.
+struct ApiState {
     waiting: Mutex<mpsc::Receiver<Invocation>>,
     current: Cell<Option<(String, oneshot::Sender<Answer>)>>,
     init: watch::Sender<Init>,
 }
 
-impl Desk {
-    /// Only the current invocation can be answered, and once.
+impl ApiState {
+    /// Answers the current invocation. No other can be answered, and none twice.
     fn answer(&self, id: &str, answer: Answer) -> Response {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         match current.take_if(|(current, _)| current == id) {
@@ -98,43 +111,64 @@ impl Desk {
     }
 }
 
-async fn next(State(desk): State<Arc<Desk>>) -> Response {
-    desk.init.send_replace(Init::Ready);
-    let Some(invocation) = desk.waiting.lock().await.recv().await else {
+async fn next(State(state): State<Arc<ApiState>>) -> Response {
+    state.init.send_replace(Init::Ready);
+    let Some(invocation) = state.waiting.lock().await.recv().await else {
         return StatusCode::GONE.into_response();
     };
     let id = invocation.id.clone();
-    *desk.current.lock().unwrap_or_else(PoisonError::into_inner) = Some((id.clone(), invocation.answer));
+    *state.current.lock().unwrap_or_else(PoisonError::into_inner) =
+        Some((id.clone(), invocation.answer));
     let headers = [
         ("content-type", "application/json".to_owned()),
         ("lambda-runtime-aws-request-id", id.clone()),
-        ("lambda-runtime-deadline-ms", invocation.deadline_ms.to_string()),
+        (
+            "lambda-runtime-deadline-ms",
+            invocation.deadline_ms.to_string(),
+        ),
         ("lambda-runtime-invoked-function-arn", invocation.arn),
         ("lambda-runtime-trace-id", trace_id(&id)),
     ];
     (headers, invocation.event).into_response()
 }
 
-async fn response(State(desk): State<Arc<Desk>>, Path(id): Path<String>, body: Bytes) -> Response {
+async fn response(
+    State(state): State<Arc<ApiState>>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Response {
     if body.len() > ANSWER_LIMIT_BYTES {
-        let message =
-            format!("Response payload size exceeded maximum allowed payload size ({ANSWER_LIMIT_BYTES} bytes).");
-        desk.answer(&id, Err(function_error("Function.ResponseSizeTooLarge", message)));
+        let message = format!(
+            "Response payload size exceeded maximum allowed payload size \
+             ({ANSWER_LIMIT_BYTES} bytes)."
+        );
+        state.answer(
+            &id,
+            Err(function_error("Function.ResponseSizeTooLarge", message)),
+        );
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     }
     let answer = serde_json::from_slice(&body);
-    desk.answer(&id, answer.map_err(|error| function_error("Runtime.InvalidResponse", error.to_string())))
+    state.answer(
+        &id,
+        answer.map_err(|error| function_error("Runtime.InvalidResponse", error.to_string())),
+    )
 }
 
-async fn error(State(desk): State<Arc<Desk>>, Path(id): Path<String>, body: Bytes) -> Response {
-    desk.answer(&id, Err(reported(&body)))
+async fn error(
+    State(state): State<Arc<ApiState>>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Response {
+    state.answer(&id, Err(reported(&body)))
 }
 
-async fn init_error(State(desk): State<Arc<Desk>>, body: Bytes) -> Response {
-    desk.init.send_replace(Init::Failed(reported(&body)));
+async fn init_error(State(state): State<Arc<ApiState>>, body: Bytes) -> Response {
+    state.init.send_replace(Init::Failed(reported(&body)));
     StatusCode::ACCEPTED.into_response()
 }
 
+/// The error that a function reports.
 fn reported(body: &[u8]) -> InvokeError {
     #[derive(Default, Deserialize)]
     #[serde(default, rename_all = "camelCase")]
@@ -147,10 +181,14 @@ fn reported(body: &[u8]) -> InvokeError {
 }
 
 fn function_error(error_type: &str, message: String) -> InvokeError {
-    InvokeError::Function { error_type: error_type.to_owned(), message }
+    InvokeError::Function {
+        error_type: error_type.to_owned(),
+        message,
+    }
 }
 
-/// X-Ray's form, made of the request's UUID: 8 digits of time, 24 of chance.
+/// A trace id in the format of X-Ray, made of the UUID of the request: 8 digits of time and 24
+/// random ones.
 fn trace_id(request_id: &str) -> String {
     let digits = request_id.replace('-', "");
     let (time, chance) = digits.split_at(8);

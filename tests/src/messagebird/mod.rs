@@ -1,7 +1,8 @@
-//! MessageBird, simulated: one text to many recipients, and a signed call for what became of each.
+//! The simulated MessageBird: a request sends one text to many recipients, and a signed call
+//! reports each status of each recipient.
 //!
 //! ```text
-//! contract    what a request must look like       token       how its calls are signed
+//! contract    what a request must look like       token       how the calls are signed
 //! ```
 
 mod contract;
@@ -20,27 +21,30 @@ use uuid::Uuid;
 
 pub use token::Token;
 
-use crate::simulator::{Answer, Batch, Billed, Call, Dialect, Options, Post, Simulator, Status, Subject, Told, lock};
+use crate::simulator::{
+    Answer, Batch, BatchMessage, Billed, Options, Post, Protocol, ProviderRequest, Simulator,
+    Status, Statuses, lock,
+};
 use contract::{authorize, read_message, refusal};
 
 /// A running MessageBird.
-pub type MessageBird = Simulator<Messages>;
+pub type MessageBird = Simulator<MessageBirdProtocol>;
 
-/// Its protocol.
-pub struct Messages {
+/// MessageBird's protocol.
+pub struct MessageBirdProtocol {
     token: String,
     signing_key: String,
     recipients_max: usize,
-    /// What was taken, for reports by hand.
-    taken: Mutex<Vec<Taken>>,
+    /// The accepted requests, for reports that the test makes.
+    accepted: Mutex<Vec<AcceptedRequest>>,
 }
 
-struct Taken {
+struct AcceptedRequest {
     reports: Reports,
     recipients: Vec<String>,
 }
 
-/// Where the reports about one request go.
+/// The address for reports about one request, and what identifies the request in them.
 #[derive(Clone)]
 struct Reports {
     url: String,
@@ -48,55 +52,71 @@ struct Reports {
     reference: String,
 }
 
-impl Simulator<Messages> {
+impl Simulator<MessageBirdProtocol> {
     pub fn start(name: &str, options: Options) -> anyhow::Result<Self> {
-        let dialect = Messages {
+        let protocol = MessageBirdProtocol {
             token: format!("access-{}", Uuid::now_v7()),
             signing_key: format!("signing-{}", Uuid::now_v7()),
             recipients_max: options.batch_size_max,
-            taken: Mutex::default(),
+            accepted: Mutex::default(),
         };
-        Self::run(name, options, dialect)
+        Self::run(name, options, protocol)
     }
 
     /// The access key of its one client.
     pub fn token(&self) -> &str {
-        &self.dialect().token
+        &self.protocol().token
     }
 
-    /// What its calls are signed with.
+    /// The key with which its calls are signed.
     pub fn signing_key(&self) -> &str {
-        &self.dialect().signing_key
+        &self.protocol().signing_key
     }
 
-    /// Reports by hand about the last request that had this recipient, in MessageBird's words.
-    pub fn report(&self, recipient: &str, status: &str, error_code: Option<u16>) -> anyhow::Result<()> {
+    /// Reports a status, in MessageBird's own words, about the last request that had this
+    /// recipient.
+    pub fn report(
+        &self,
+        recipient: &str,
+        status: &str,
+        error_code: Option<u16>,
+    ) -> anyhow::Result<()> {
         let url = self.report_url(recipient, status, error_code)?;
         self.send(vec![signed(url, self.signing_key().to_owned())]);
         Ok(())
     }
 
     /// The address that such a report calls.
-    pub fn report_url(&self, recipient: &str, status: &str, error_code: Option<u16>) -> anyhow::Result<String> {
-        let taken = lock(&self.dialect().taken);
-        let has = |taken: &&Taken| taken.recipients.iter().any(|taken| taken == recipient);
-        let Taken { reports, .. } = taken.iter().rev().find(has).context("no request had this recipient")?;
+    pub fn report_url(
+        &self,
+        recipient: &str,
+        status: &str,
+        error_code: Option<u16>,
+    ) -> anyhow::Result<String> {
+        let accepted = lock(&self.protocol().accepted);
+        let mut latest_first = accepted.iter().rev();
+        let found =
+            latest_first.find(|request| request.recipients.iter().any(|to| to == recipient));
+        let AcceptedRequest { reports, .. } = found.context("no request had this recipient")?;
         Ok(reports.address(recipient, status, error_code))
     }
 }
 
-impl Dialect for Messages {
-    const TAKEN: StatusCode = StatusCode::CREATED;
-    const REFUSES_SINGLY: bool = false;
+impl Protocol for MessageBirdProtocol {
+    const ACCEPTED_STATUS: StatusCode = StatusCode::CREATED;
+    const REFUSES_SINGLE_MESSAGES: bool = false;
 
-    fn carries(&self, head: &Parts) -> bool {
+    fn carries_messages(&self, head: &Parts) -> bool {
         head.method == Method::POST && head.uri.path() == "/messages"
     }
 
-    fn admit(&self, call: &Call) -> Result<Batch, Answer> {
-        authorize(&call.head, &self.token)?;
-        let message = read_message(&call.head, &call.body, self.recipients_max)?;
-        let subject = |digits: String| Subject { name: digits.clone(), number: digits };
+    fn admit(&self, request: &ProviderRequest) -> Result<Batch, Answer> {
+        authorize(&request.head, &self.token)?;
+        let message = read_message(&request.head, &request.body, self.recipients_max)?;
+        let subject = |digits: String| BatchMessage {
+            name: digits.clone(),
+            number: digits,
+        };
         Ok(Batch {
             batch_id: message.reference,
             messages: message.recipients.into_iter().map(subject).collect(),
@@ -104,44 +124,67 @@ impl Dialect for Messages {
         })
     }
 
-    fn billed(&self, _: &Call, batch: &Batch, billed: &Billed) -> Answer {
+    fn accepted(&self, _: &ProviderRequest, batch: &Batch, billed: &Billed) -> Answer {
         let reports = Reports::of(batch, &billed.request_id);
-        lock(&self.taken).push(Taken { reports, recipients: billed.messages.clone() });
+        lock(&self.accepted).push(AcceptedRequest {
+            reports,
+            recipients: billed.messages.clone(),
+        });
         let item = |digits: &String| {
             let recipient: u64 = digits.parse().unwrap_or_default();
-            json!({"recipient": recipient, "status": "sent", "statusDatetime": billed.at, "messagePartCount": 1})
+            json!({
+                "recipient": recipient,
+                "status": "sent",
+                "statusDatetime": billed.at,
+                "messagePartCount": 1,
+            })
         };
         let items: Vec<_> = billed.messages.iter().map(item).collect();
-        let recipients = json!({"totalCount": items.len(), "totalSentCount": items.len(), "items": items});
+        let recipients =
+            json!({"totalCount": items.len(), "totalSentCount": items.len(), "items": items});
         Answer::json(
             StatusCode::CREATED,
-            &json!({"id": billed.request_id, "reference": billed.batch_id, "recipients": recipients}),
+            &json!({
+                "id": billed.request_id,
+                "reference": billed.batch_id,
+                "recipients": recipients,
+            }),
         )
     }
 
-    fn posts(&self, batch: &Batch, request_id: &str, course: Vec<Told>) -> Vec<Post> {
+    fn posts(&self, batch: &Batch, request_id: &str, updates: Vec<Statuses>) -> Vec<Post> {
         let reports = Reports::of(batch, request_id);
         let is_known = |name: &str| batch.messages.iter().any(|message| message.name == name);
-        let updates = course.into_iter().flatten().map(|(name, status)| {
-            let (status, error_code) = words(status);
+        let updates = updates.into_iter().flatten().map(|(name, status)| {
+            let (status, error_code) = status_text(status);
             match is_known(&name) {
                 true => reports.address(&name, status, error_code),
-                // A batch that nobody knows, in place of a message.
-                false => Reports { reference: name, ..reports.clone() }.address("31600000000", status, error_code),
+                // An unknown message becomes an unknown batch, because reports refer to batches.
+                false => Reports {
+                    reference: name,
+                    ..reports.clone()
+                }
+                .address("31600000000", status, error_code),
             }
         });
-        updates.map(|url| signed(url, self.signing_key.clone())).collect()
+        updates
+            .map(|url| signed(url, self.signing_key.clone()))
+            .collect()
     }
 
-    fn refusal(status: StatusCode, code: &str, words: &str) -> Answer {
-        refusal(status, code, words)
+    fn refusal(status: StatusCode, code: &str, message: &str) -> Answer {
+        refusal(status, code, message)
     }
 }
 
 impl Reports {
     fn of(batch: &Batch, request_id: &str) -> Self {
         let (url, reference) = (batch.reports_to.clone(), batch.batch_id.clone());
-        Self { url, id: request_id.to_owned(), reference }
+        Self {
+            url,
+            id: request_id.to_owned(),
+            reference,
+        }
     }
 
     fn address(&self, recipient: &str, status: &str, error_code: Option<u16>) -> String {
@@ -155,14 +198,16 @@ impl Reports {
             .append_pair("statusDatetime", &now)
             .append_pair("ported", "0");
         if let Some(code) = error_code {
-            query.append_pair("statusErrorCode", &code.to_string()).append_pair("statusReason", "not delivered");
+            query
+                .append_pair("statusErrorCode", &code.to_string())
+                .append_pair("statusReason", "not delivered");
         }
         format!("{}?{}", self.url, query.finish())
     }
 }
 
-/// Its own words for what a course says.
-fn words(status: Status) -> (&'static str, Option<u16>) {
+/// MessageBird's text for a status, and its error code.
+fn status_text(status: Status) -> (&'static str, Option<u16>) {
     match status {
         Status::Confirmed => ("sent", None),
         Status::Delivered => ("delivered", None),

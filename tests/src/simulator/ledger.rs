@@ -1,7 +1,7 @@
-//! What the provider wrote down: every request that reached it, and every one that it bills.
+//! The provider's ledger: every request that reached it, and every request that it bills.
 //!
-//! Our record is judged by this ledger, so it shares no code with the record and an entry, once
-//! billed, is never changed or removed. The invoice is a view of it.
+//! The audit compares the product's record with this ledger. So the ledger shares no code with the
+//! record, and a billed entry is never changed or removed. The invoice is derived from it.
 
 use std::collections::BTreeMap;
 
@@ -12,53 +12,59 @@ use serde_json::json;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Billed {
     pub request_id: String,
-    /// The client's name for the request; empty where the protocol has none.
+    /// The client's id of the batch; empty if the protocol has none.
     pub batch_id: String,
     pub at: Timestamp,
-    /// The messages that were taken, in the order of the request, as its protocol names them.
+    /// The accepted messages in the order of the request, by the names that the protocol has for
+    /// them.
     pub messages: Vec<String>,
-    /// The messages that were refused one by one: never sent, though the request is billed.
+    /// The messages that were refused one by one. They were never sent, although the request is
+    /// billed.
     pub refused: Vec<String>,
     pub key: Option<String>,
 }
 
 /// One request that reached the provider, billed or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct SeenRequest {
     /// Milliseconds since the Unix epoch.
     pub at_ms: i64,
     pub key: Option<String>,
     pub outcome: Outcome,
 }
 
-/// What became of a request, which is not always what its client was told.
+/// What became of a request, which is not always what its answer said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Not decided yet.
+    /// It is not decided yet.
     Open,
     Billed,
-    /// Answered from its idempotency key.
+    /// It repeated an idempotency key and got the first answer again.
     Replayed,
-    /// Refused as a whole with this HTTP status; nothing was taken.
+    /// It was refused as a whole with this HTTP status.
     Refused(u16),
-    /// Given up without a decision; nothing was taken.
+    /// It was dropped, and nothing was accepted.
     Dropped,
 }
 
-/// What was written down.
+/// All requests of one provider.
 #[derive(Default)]
 pub struct Ledger {
     billed: Vec<Billed>,
-    seen: Vec<Seen>,
+    seen: Vec<SeenRequest>,
 }
 
-/// Which of the seen requests an outcome belongs to.
+/// Identifies a seen request, to record its outcome.
 #[derive(Clone, Copy)]
 pub(super) struct SeenIndex(usize);
 
 impl Ledger {
     pub(super) fn arrived(&mut self, at: Timestamp, key: Option<String>) -> SeenIndex {
-        self.seen.push(Seen { at_ms: at.as_millisecond(), key, outcome: Outcome::Open });
+        self.seen.push(SeenRequest {
+            at_ms: at.as_millisecond(),
+            key,
+            outcome: Outcome::Open,
+        });
         SeenIndex(self.seen.len() - 1)
     }
 
@@ -74,11 +80,11 @@ impl Ledger {
         &self.billed
     }
 
-    pub(super) fn seen(&self) -> &[Seen] {
+    pub(super) fn seen(&self) -> &[SeenRequest] {
         &self.seen
     }
 
-    /// How often each message was taken. More than once is the mistake that costs our users money.
+    /// How often each message was accepted. The product promises that it is never more than once.
     pub(super) fn times_sent(&self) -> BTreeMap<&str, usize> {
         let mut times = BTreeMap::new();
         for id in self.billed.iter().flat_map(|billed| &billed.messages) {
@@ -87,7 +93,7 @@ impl Ledger {
         times
     }
 
-    /// One JSON line per request billed in `from <= at < to`.
+    /// The invoice: one JSON line for each request billed in `from <= at < to`.
     pub(crate) fn invoice(&self, from: Timestamp, to: Timestamp) -> String {
         self.billed
             .iter()
@@ -127,7 +133,10 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.bill(billed(1, &["a", "b"], &["c"]));
         ledger.bill(billed(2, &["b", "c"], &[]));
-        assert_eq!(ledger.times_sent(), BTreeMap::from([("a", 1), ("b", 2), ("c", 1)]));
+        assert_eq!(
+            ledger.times_sent(),
+            BTreeMap::from([("a", 1), ("b", 2), ("c", 1)])
+        );
     }
 
     #[test]
@@ -141,7 +150,9 @@ mod tests {
         let invoice = ledger.invoice(from, to);
         let ids: Vec<serde_json::Value> = invoice
             .lines()
-            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["request_id"].take())
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(line).unwrap()["request_id"].take()
+            })
             .collect();
         assert_eq!(ids, ["r2", "r3"]);
     }

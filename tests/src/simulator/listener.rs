@@ -1,4 +1,5 @@
-//! A webhook for the simulators' own tests: it answers as told, then 200, and keeps what it got.
+//! A webhook for the simulators' own tests. It gives the answers that it was set up with and then
+//! 200, and keeps the requests.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -8,7 +9,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{HeaderMap, Request, StatusCode};
 use tokio::net::TcpListener;
 
-use super::wire::{self, Answer, Hangup};
+use super::connection::{self, Answer, Hangup};
 
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -19,16 +20,18 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Listens for as long as the test's runtime lives, and says where.
+    /// Listens for as long as the test's runtime lives; returns the address.
     pub(crate) async fn listen(&self) -> String {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", socket.local_addr().unwrap());
         let listener = self.clone();
-        tokio::spawn(wire::serve(socket, move |request| listener.clone().take(request)));
+        tokio::spawn(connection::serve(socket, move |request| {
+            listener.clone().take(request)
+        }));
         url
     }
 
-    /// The next answers; `None` closes the connection in place of one.
+    /// Sets up the next answers. `None` closes the connection without an answer.
     pub(crate) fn answer(&self, answers: impl IntoIterator<Item = Option<StatusCode>>) {
         self.answers.lock().unwrap().extend(answers);
     }
@@ -41,7 +44,14 @@ impl Listener {
         let (head, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         self.got.lock().unwrap().push((head.headers, body));
-        let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Some(StatusCode::OK));
-        answer.map(|status| Answer::new(status, "")).ok_or_else(Hangup::closed)
+        let answer = self
+            .answers
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or(Some(StatusCode::OK));
+        answer
+            .map(|status| Answer::new(status, ""))
+            .ok_or_else(Hangup::closed)
     }
 }

@@ -1,7 +1,7 @@
-//! Delivery updates on their way to us: repeated until taken, and counted.
+//! Delivers updates to the product: each is repeated until it is accepted, and all are counted.
 //!
-//! The count is what lets a test drain instead of sleep: it goes up before the client has its
-//! answer, and comes down when the last update about a batch was taken or given up.
+//! The count lets a test drain instead of sleep. It rises before the client has its answer, and
+//! falls when the last update about a batch was accepted or given up.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,33 +12,36 @@ use reqwest::{Client, RequestBuilder};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::course::{Told, UpdateOptions, course};
-use super::dialect::Subject;
 use super::lock;
+use super::protocol::BatchMessage;
+use super::update_sequence::{Statuses, UpdateOptions, update_sequence};
 
+/// How long one attempt may take.
 const POST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pause after the first failed attempt. It doubles with each further one, up to the maximum.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
-/// One request to a webhook. Each attempt makes it anew, so that it is signed with its own time and follows the
-/// webhook to a new address.
+/// Makes one request to a webhook. It is called for each attempt, so that each is signed with its
+/// own time and goes to the webhook's current address.
 pub type Post = Box<dyn Fn(&Client) -> anyhow::Result<RequestBuilder> + Send + Sync>;
 
+/// The updates of one provider.
 pub(crate) struct Updates {
     options: UpdateOptions,
     chance: Mutex<fastrand::Rng>,
-    open: watch::Sender<usize>,
+    pending: watch::Sender<usize>,
     abandoned: AtomicUsize,
     client: Client,
     runtime: Handle,
 }
 
-/// Something that may still lead to updates. While one exists, they are not settled.
-pub(super) struct Open(Arc<Updates>);
+/// Something that may still lead to updates. While one exists, the updates are not settled.
+pub(super) struct Pending(Arc<Updates>);
 
-impl Drop for Open {
+impl Drop for Pending {
     fn drop(&mut self) {
-        self.0.open.send_modify(|open| *open -= 1);
+        self.0.pending.send_modify(|pending| *pending -= 1);
     }
 }
 
@@ -47,36 +50,49 @@ impl Updates {
         Ok(Self {
             options,
             chance: Mutex::new(fastrand::Rng::with_seed(seed)),
-            open: watch::Sender::new(0),
+            pending: watch::Sender::new(0),
             abandoned: AtomicUsize::new(0),
             client: client()?,
             runtime,
         })
     }
 
-    pub(super) fn open(self: &Arc<Self>) -> Open {
-        self.open.send_modify(|open| *open += 1);
-        Open(Arc::clone(self))
+    pub(super) fn pending(self: &Arc<Self>) -> Pending {
+        self.pending.send_modify(|pending| *pending += 1);
+        Pending(Arc::clone(self))
     }
 
-    /// Reports on a batch that was just taken, unless the test does the reporting.
-    pub(super) fn follow(self: &Arc<Self>, messages: &[Subject], posts: impl FnOnce(Vec<Told>) -> Vec<Post>) {
+    /// Sends the updates about a batch that was just accepted, unless the options leave that to the
+    /// test.
+    pub(super) fn follow(
+        self: &Arc<Self>,
+        messages: &[BatchMessage],
+        posts: impl FnOnce(Vec<Statuses>) -> Vec<Post>,
+    ) {
         if self.options.automatic {
-            let told = course(messages, &self.options, &mut lock(&self.chance));
-            self.send(posts(told));
+            let updates = update_sequence(messages, &self.options, &mut lock(&self.chance));
+            self.send(posts(updates));
         }
     }
 
+    /// Starts to deliver these posts, one after the other.
     pub(crate) fn send(self: &Arc<Self>, posts: Vec<Post>) {
-        let open = self.open();
-        self.runtime.spawn(async move { open.0.deliver(posts).await });
+        let pending = self.pending();
+        self.runtime
+            .spawn(async move { pending.0.deliver(posts).await });
     }
 
-    /// Waits until nothing is on its way. An error says that the webhook did not take everything.
+    /// Waits until no update is under way. An error says that a webhook did not accept every post.
     pub(crate) async fn settled(&self) -> anyhow::Result<()> {
-        self.open.subscribe().wait_for(|open| *open == 0).await?;
+        self.pending
+            .subscribe()
+            .wait_for(|pending| *pending == 0)
+            .await?;
         let abandoned = self.abandoned.load(Ordering::Relaxed);
-        ensure!(abandoned == 0, "the webhook never took {abandoned} posts");
+        ensure!(
+            abandoned == 0,
+            "the webhook never accepted {abandoned} posts"
+        );
         Ok(())
     }
 
@@ -89,7 +105,7 @@ impl Updates {
         }
     }
 
-    /// Posts until it is taken.
+    /// Repeats a post until it is accepted or was tried too often.
     async fn post(&self, post: &Post) -> anyhow::Result<()> {
         let mut backoff = BACKOFF_FIRST;
         for _ in 1..self.options.attempts_max {
@@ -108,9 +124,10 @@ impl Updates {
     }
 }
 
-/// reqwest wants a TLS provider even where only loopback HTTP is spoken, and panics without one.
+/// A client for HTTP without redirects and retries. reqwest panics without a TLS provider, even if
+/// TLS is not used.
 pub(crate) fn client() -> anyhow::Result<reqwest::Client> {
-    // An error here says that one is installed already.
+    // An error says that a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(reqwest::Client::builder()
         .no_proxy()

@@ -1,4 +1,4 @@
-//! What wakes a function: the HTTP API, a queue, the clock.
+//! Reads what invokes a function: routes of the HTTP API, queues and schedules.
 
 use std::time::Duration;
 
@@ -7,21 +7,22 @@ use serde_json::Value;
 
 use super::fields::{Fields, Node};
 
-/// Above this, SQS has to gather messages for a second at least before it can fill a batch.
+/// The largest batch that needs no window. SQS delivers at most ten messages at a time.
 const BATCH_SIZE_WITHOUT_WINDOW: u64 = 10;
 
+/// A route of the HTTP API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// `GET`, `POST`, …, or `ANY`.
     pub method: String,
-    /// With `{name}` for one segment and `{name+}` for the rest.
+    /// It has `{name}` for one segment and `{name+}` for all the rest.
     pub path: String,
 }
 
 /// An SQS event source mapping.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Where the template says it.
+    /// Its place in the template.
     pub path: String,
     pub queue: String,
     pub queue_arn: String,
@@ -31,10 +32,11 @@ pub struct Source {
     pub concurrency_max: Option<usize>,
 }
 
+/// A schedule of EventBridge.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     pub every: Duration,
-    /// What the function is given; without it, EventBridge's own event.
+    /// The event that the function receives, if it is not EventBridge's own.
     pub input: Option<Value>,
 }
 
@@ -58,7 +60,9 @@ pub(super) fn read(node: Option<Node>) -> Result<Events> {
             "HttpApi" => events.routes.push(route(properties)?),
             "SQS" => events.sources.push(source(properties)?),
             "Schedule" => events.schedules.push(schedule(properties, "Schedule")?),
-            "ScheduleV2" => events.schedules.push(schedule(properties, "ScheduleExpression")?),
+            "ScheduleV2" => events
+                .schedules
+                .push(schedule(properties, "ScheduleExpression")?),
             kind => bail!("{path}: an event of type {kind} not understood"),
         }
     }
@@ -66,7 +70,7 @@ pub(super) fn read(node: Option<Node>) -> Result<Events> {
 }
 
 fn route(mut properties: Fields) -> Result<Route> {
-    // There is one HTTP API, and the reference to it was resolved.
+    // There is one HTTP API, and the reference to it is resolved already.
     properties.ignore(&["ApiId"]);
     if let Some(format) = properties.take("PayloadFormatVersion") {
         format.must_be("2.0")?;
@@ -80,12 +84,19 @@ fn route(mut properties: Fields) -> Result<Route> {
 fn source(mut properties: Fields) -> Result<Source> {
     let path = properties.path.clone();
     let queue_arn = properties.need("Queue")?.text()?;
-    let (_, queue) = queue_arn.rsplit_once(':').with_context(|| format!("{path}.Queue: must be an ARN"))?;
-    let size = properties.take("BatchSize").map_or(Ok(10), |size| size.number(1, 10_000))?;
-    let window_s = properties.take("MaximumBatchingWindowInSeconds").map_or(Ok(0), |window| window.number(0, 300))?;
+    let (_, queue) = queue_arn
+        .rsplit_once(':')
+        .with_context(|| format!("{path}.Queue: must be an ARN"))?;
+    let size = properties
+        .take("BatchSize")
+        .map_or(Ok(10), |size| size.number(1, 10_000))?;
+    let window_s = properties
+        .take("MaximumBatchingWindowInSeconds")
+        .map_or(Ok(0), |window| window.number(0, 300))?;
     ensure!(
         size <= BATCH_SIZE_WITHOUT_WINDOW || window_s >= 1,
-        "{path}: BatchSize above {BATCH_SIZE_WITHOUT_WINDOW} needs MaximumBatchingWindowInSeconds of 1 or more"
+        "{path}: BatchSize above {BATCH_SIZE_WITHOUT_WINDOW} needs \
+         MaximumBatchingWindowInSeconds of 1 or more"
     );
     let source = Source {
         queue: queue.to_owned(),
@@ -104,19 +115,23 @@ fn reports_failures(types: Option<Node>) -> Result<bool> {
     let Some(types) = types else { return Ok(false) };
     let types = types.items()?;
     let any = !types.is_empty();
-    types.into_iter().try_for_each(|kind| kind.must_be("ReportBatchItemFailures"))?;
+    types
+        .into_iter()
+        .try_for_each(|kind| kind.must_be("ReportBatchItemFailures"))?;
     Ok(any)
 }
 
 fn concurrency_max(scaling: Option<Node>) -> Result<Option<usize>> {
-    let Some(scaling) = scaling else { return Ok(None) };
+    let Some(scaling) = scaling else {
+        return Ok(None);
+    };
     let mut scaling = scaling.fields()?;
     let most = scaling.need("MaximumConcurrency")?.number(2, 1000)?;
     scaling.finish()?;
     Ok(Some(usize::try_from(most)?))
 }
 
-/// A disabled schedule is refused: it would be a rule that nobody sees failing.
+/// Reads a schedule. A disabled one is refused, because its failure would never show.
 fn schedule(mut properties: Fields, expression: &str) -> Result<Schedule> {
     let every = rate(properties.need(expression)?)?;
     let input = properties.take("Input").map(|input| -> Result<Value> {
@@ -129,11 +144,14 @@ fn schedule(mut properties: Fields, expression: &str) -> Result<Schedule> {
     Ok(Schedule { every, input })
 }
 
-/// `rate(1 minute)`; cron expressions are not understood.
+/// Reads an interval such as `rate(1 minute)`. Cron expressions are not understood.
 fn rate(expression: Node) -> Result<Duration> {
     let path = expression.path.clone();
     let text = expression.text()?;
-    let rate = text.strip_prefix("rate(").and_then(|rest| rest.strip_suffix(')')).and_then(|rate| rate.split_once(' '));
+    let rate = text
+        .strip_prefix("rate(")
+        .and_then(|rest| rest.strip_suffix(')'))
+        .and_then(|rate| rate.split_once(' '));
     let unit_s = |unit: &str| match unit.trim_end_matches('s') {
         "minute" => Some(60),
         "hour" => Some(3_600),
@@ -141,5 +159,7 @@ fn rate(expression: Node) -> Result<Duration> {
         _ => None,
     };
     let every_s = rate.and_then(|(count, unit)| Some(count.parse::<u64>().ok()? * unit_s(unit)?));
-    every_s.map(Duration::from_secs).with_context(|| format!("{path}: {text} not understood"))
+    every_s
+        .map(Duration::from_secs)
+        .with_context(|| format!("{path}: {text} not understood"))
 }

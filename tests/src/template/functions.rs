@@ -1,4 +1,4 @@
-//! Functions, with what Globals say of all of them.
+//! Reads functions, with the properties that `Globals` gives all of them.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,31 @@ use super::events::{self, Events, Route, Schedule, Source};
 use super::fields::{Fields, Node, join};
 use super::resolve;
 
-const PLAYED: &[&str] = &["Environment", "Events", "LoggingConfig", "MemorySize", "Timeout"];
-/// What cargo, the architecture of this machine and the lack of permissions on it answer for.
-const NOT_PLAYED: &[&str] = &["Architectures", "CodeUri", "Description", "Handler", "Policies", "Runtime", "Tags"];
+/// The properties that are read.
+const READ: &[&str] = &[
+    "Environment",
+    "Events",
+    "LoggingConfig",
+    "MemorySize",
+    "Timeout",
+];
+/// The properties that mean nothing here: cargo builds the binaries, and there are no permissions.
+const IGNORED: &[&str] = &[
+    "Architectures",
+    "CodeUri",
+    "Description",
+    "Handler",
+    "Policies",
+    "Runtime",
+    "Tags",
+];
 
+/// A function of the template.
 #[derive(Clone, Debug)]
 pub struct Function {
-    /// Logical id, which is the function's name on AWS.
+    /// The logical id, which is also the function's name here.
     pub id: String,
-    /// The binary of this workspace; everything here calls the function by this name.
+    /// The binary of this workspace. The stack names the function by it.
     pub binary: String,
     pub arn: String,
     pub timeout_s: u64,
@@ -29,18 +45,23 @@ pub struct Function {
     pub schedules: Vec<Schedule>,
 }
 
-/// The properties that every function has unless it says otherwise.
+/// The properties that every function has unless it has its own.
 pub(super) fn globals(globals: Option<Node>) -> Result<Value> {
-    let Some(globals) = globals else { return Ok(Value::Object(Map::new())) };
+    let Some(globals) = globals else {
+        return Ok(Value::Object(Map::new()));
+    };
     let mut globals = globals.fields()?;
     let function = globals.take("Function");
     globals.finish()?;
-    let Some(function) = function else { return Ok(Value::Object(Map::new())) };
+    let Some(function) = function else {
+        return Ok(Value::Object(Map::new()));
+    };
     let properties = function.value.clone();
-    // A name unknown here would be reported below under a function that never mentions it.
+    // Later, an unknown name would be reported with the path of a function that does not mention
+    // it.
     for (name, node) in function.entries()? {
         ensure!(
-            PLAYED.contains(&name.as_str()) || NOT_PLAYED.contains(&name.as_str()),
+            READ.contains(&name.as_str()) || IGNORED.contains(&name.as_str()),
             "{}: not understood",
             node.path
         );
@@ -54,9 +75,15 @@ pub(super) fn read(id: String, mut resource: Fields, globals: &Value) -> Result<
     resource.finish()?;
 
     let mut properties = Node::new(path.clone(), merged(globals.clone(), value)).fields()?;
-    properties.ignore(NOT_PLAYED);
-    let number = |node: Option<Node>, least, most, default| node.map_or(Ok(default), |node| node.number(least, most));
-    let Events { routes, sources, schedules } = events::read(properties.take("Events"))?;
+    properties.ignore(IGNORED);
+    let number = |node: Option<Node>, least, most, default| {
+        node.map_or(Ok(default), |node| node.number(least, most))
+    };
+    let Events {
+        routes,
+        sources,
+        schedules,
+    } = events::read(properties.take("Events"))?;
     let function = Function {
         arn: resolve::function_arn(&id),
         id,
@@ -83,7 +110,7 @@ fn binary(metadata: Node) -> Result<String> {
     Ok(binary)
 }
 
-/// Maps are merged name by name; in everything else the function's own value replaces the global one.
+/// Merges maps name by name. Any other value of the function replaces the global one.
 fn merged(global: Value, own: Value) -> Value {
     match (global, own) {
         (Value::Object(mut global), Value::Object(own)) => {
@@ -101,20 +128,33 @@ fn merged(global: Value, own: Value) -> Value {
 }
 
 fn environment(node: Option<Node>) -> Result<BTreeMap<String, String>> {
-    let Some(node) = node else { return Ok(BTreeMap::new()) };
+    let Some(node) = node else {
+        return Ok(BTreeMap::new());
+    };
     let mut fields = node.fields()?;
     let variables = fields.need("Variables")?.entries()?;
     fields.finish()?;
-    variables.into_iter().map(|(name, value)| Ok((name, value.text()?))).collect()
+    variables
+        .into_iter()
+        .map(|(name, value)| Ok((name, value.text()?)))
+        .collect()
 }
 
 fn log_format(node: Option<Node>) -> Result<String> {
-    let Some(node) = node else { return Ok("Text".to_owned()) };
+    let Some(node) = node else {
+        return Ok("Text".to_owned());
+    };
     let path = node.path.clone();
     let mut fields = node.fields()?;
     fields.ignore(&["LogGroup", "SystemLogLevel"]);
-    let format = fields.take("LogFormat").map_or(Ok("Text".to_owned()), Node::text)?;
+    let format = fields
+        .take("LogFormat")
+        .map_or(Ok("Text".to_owned()), Node::text)?;
     fields.finish()?;
-    ensure!(["JSON", "Text"].contains(&format.as_str()), "{}: {format} not understood", join(&path, "LogFormat"));
+    ensure!(
+        ["JSON", "Text"].contains(&format.as_str()),
+        "{}: {format} not understood",
+        join(&path, "LogFormat")
+    );
     Ok(format)
 }

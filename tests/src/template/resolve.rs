@@ -1,6 +1,6 @@
-//! Parameters, references and intrinsics, resolved for real.
+//! Resolves parameters, references and intrinsic functions.
 //!
-//! A resource's name on this machine is its logical id, so references need no order of creation.
+//! The name of a resource here is its logical id, so references need no order of creation.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,14 @@ use serde_json::{Map, Value};
 use super::fields::{Node, join};
 use super::{ACCOUNT, Given, REGION, Secrets, parameters};
 
-/// The only dynamic reference that is played: `{{resolve:secretsmanager:NAME:SecretString}}`, the whole text.
+/// The beginning of the only dynamic reference that is understood:
+/// `{{resolve:secretsmanager:NAME:SecretString}}`, which gives the whole text.
 const SECRET: &str = "{{resolve:secretsmanager:";
 
+/// Everything to which the template can refer.
 pub(super) struct Names {
     parameters: BTreeMap<String, String>,
-    /// Logical id to type.
+    /// The types of the resources, by logical id.
     resources: BTreeMap<String, String>,
     secrets: Secrets,
     sqs_url: String,
@@ -24,11 +26,17 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new(parameters: Option<Node>, resources: &Node, given: &Given) -> Result<Names> {
-        let resources = resources.value.as_object().context("Resources: must be a map")?;
+        let resources = resources
+            .value
+            .as_object()
+            .context("Resources: must be a map")?;
         let kind = |resource: &Value| resource["Type"].as_str().unwrap_or_default().to_owned();
         Ok(Names {
             parameters: parameters::read(parameters, &given.parameters)?,
-            resources: resources.iter().map(|(id, resource)| (id.clone(), kind(resource))).collect(),
+            resources: resources
+                .iter()
+                .map(|(id, resource)| (id.clone(), kind(resource)))
+                .collect(),
             secrets: given.secrets.clone(),
             sqs_url: given.sqs_url.clone(),
             api_url: given.api_url.clone(),
@@ -43,12 +51,19 @@ impl Names {
     fn value(&self, path: &str, value: Value) -> Result<Value> {
         match value {
             Value::Object(object) => match intrinsic(&object) {
-                Some((name, argument)) => self.with_secrets(path, &self.call(path, name, argument)?).map(Value::String),
+                Some((name, argument)) => self
+                    .with_secrets(path, &self.evaluate(path, name, argument)?)
+                    .map(Value::String),
                 None => self.entries(path, object).map(Value::Object),
             },
             Value::Array(items) => {
                 let item = |(at, value)| self.value(&format!("{path}[{at}]"), value);
-                items.into_iter().enumerate().map(item).collect::<Result<_>>().map(Value::Array)
+                items
+                    .into_iter()
+                    .enumerate()
+                    .map(item)
+                    .collect::<Result<_>>()
+                    .map(Value::Array)
             }
             Value::String(text) => self.with_secrets(path, &text).map(Value::String),
             scalar => Ok(scalar),
@@ -63,7 +78,8 @@ impl Names {
         object.into_iter().map(entry).collect()
     }
 
-    fn call(&self, path: &str, name: &str, argument: &Value) -> Result<String> {
+    /// The value of an intrinsic function.
+    fn evaluate(&self, path: &str, name: &str, argument: &Value) -> Result<String> {
         let parts = argument.as_array().map(Vec::as_slice);
         match (name, argument, parts) {
             ("Ref", Value::String(name), _) => self.reference(path, name),
@@ -76,7 +92,11 @@ impl Names {
             }
             ("Fn::Join", _, Some([Value::String(separator), Value::Array(parts)])) => {
                 let part = |part: &Value| Node::new(path, self.value(path, part.clone())?).text();
-                Ok(parts.iter().map(part).collect::<Result<Vec<_>>>()?.join(separator))
+                Ok(parts
+                    .iter()
+                    .map(part)
+                    .collect::<Result<Vec<_>>>()?
+                    .join(separator))
             }
             _ => bail!("{path}: {name} not understood"),
         }
@@ -107,14 +127,17 @@ impl Names {
             ("AWS::SQS::Queue", "QueueUrl") => Ok(self.queue_url(id)),
             ("AWS::Serverless::HttpApi", "ApiEndpoint") => Ok(self.api_url.clone()),
             ("AWS::Serverless::Function", "Arn") => Ok(function_arn(id)),
-            // What is not played is only ever pointed at by what is not played either.
-            (kind, "Arn") if super::NOT_PLAYED.contains(&kind) => Ok(arn("local", id)),
+            // Only ignored resources refer to ignored resources, so any ARN will do.
+            (kind, "Arn") if super::IGNORED.contains(&kind) => Ok(arn("local", id)),
             (kind, _) => bail!("{path}: {attribute} of {id}, a {kind}, not understood"),
         }
     }
 
     fn kind(&self, path: &str, id: &str) -> Result<&str> {
-        let kind = self.resources.get(id).with_context(|| format!("{path}: there is no {id}"))?;
+        let kind = self
+            .resources
+            .get(id)
+            .with_context(|| format!("{path}: there is no {id}"))?;
         Ok(kind)
     }
 
@@ -122,13 +145,15 @@ impl Names {
         format!("{}/{ACCOUNT}/{queue}", self.sqs_url)
     }
 
-    /// `${Name}`, `${Name.Attribute}` and the literal `${!Name}`.
+    /// Replaces `${Name}` and `${Name.Attribute}`, and makes `${!Name}` the literal `${Name}`.
     fn substitute(&self, path: &str, text: &str, own: &Map<String, Value>) -> Result<String> {
-        replace(path, text, "${", "}", |name| match (own.get(name), name.split_once('.')) {
-            (Some(value), _) => Node::new(path, value.clone()).text(),
-            _ if name.starts_with('!') => Ok(format!("${{{}}}", &name[1..])),
-            (None, Some((id, attribute))) => self.attribute(path, id, attribute),
-            (None, None) => self.reference(path, name),
+        replace(path, text, "${", "}", |name| {
+            match (own.get(name), name.split_once('.')) {
+                (Some(value), _) => Node::new(path, value.clone()).text(),
+                _ if name.starts_with('!') => Ok(format!("${{{}}}", &name[1..])),
+                (None, Some((id, attribute))) => self.attribute(path, id, attribute),
+                (None, None) => self.reference(path, name),
+            }
         })
     }
 
@@ -138,7 +163,10 @@ impl Names {
             let [name, "SecretString"] = parts.as_slice() else {
                 bail!("{path}: {SECRET}{reference}}}}} not understood")
             };
-            self.secrets.get(*name).cloned().with_context(|| format!("{path}: no secret {name} was given"))
+            self.secrets
+                .get(*name)
+                .cloned()
+                .with_context(|| format!("{path}: no secret {name} was given"))
         })
     }
 }
@@ -156,12 +184,20 @@ fn intrinsic(object: &Map<String, Value>) -> Option<(&str, &Value)> {
     (name == "Ref" || name.starts_with("Fn::")).then_some((name, argument))
 }
 
-/// Replaces every `{open}name{close}` by what `value` makes of its name.
-fn replace(path: &str, text: &str, open: &str, close: &str, value: impl Fn(&str) -> Result<String>) -> Result<String> {
+/// Replaces every `{open}name{close}` by the `value` of its name.
+fn replace(
+    path: &str,
+    text: &str,
+    open: &str,
+    close: &str,
+    value: impl Fn(&str) -> Result<String>,
+) -> Result<String> {
     let mut replaced = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(open) {
-        let (name, after) = after.split_once(close).with_context(|| format!("{path}: {open} without {close}"))?;
+        let (name, after) = after
+            .split_once(close)
+            .with_context(|| format!("{path}: {open} without {close}"))?;
         replaced.push_str(before);
         replaced.push_str(&value(name)?);
         rest = after;

@@ -1,4 +1,4 @@
-//! Tables and queues.
+//! Reads tables and queues.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,17 @@ use super::fields::{Fields, Node};
 use super::resolve;
 
 const VISIBILITY_TIMEOUT: &str = "VisibilityTimeout";
-/// What SQS takes if the template says nothing.
+/// The visibility timeout of SQS if the template has none.
 const VISIBILITY_TIMEOUT_S: u64 = 30;
 
-/// Serialized, its parts are those of a CreateTable request, which is the judge of their meaning.
+/// A table. Its parts serialize to those of a CreateTable request, which checks what they mean.
 #[derive(Clone, Debug)]
 pub struct Table {
     pub name: String,
     pub attributes: Vec<Attribute>,
     pub keys: Vec<Key>,
     pub indexes: Vec<Index>,
-    /// The attribute that says when an item may go.
+    /// The attribute that says when an item expires.
     pub ttl: Option<String>,
 }
 
@@ -46,23 +46,30 @@ pub struct Index {
     pub projection: Value,
 }
 
+/// A queue.
 #[derive(Clone, Debug)]
 pub struct Queue {
     pub name: String,
     pub arn: String,
-    /// As CreateQueue wants them.
+    /// Attributes of a CreateQueue request.
     pub attributes: BTreeMap<String, String>,
 }
 
 impl Queue {
     pub fn visibility_timeout_s(&self) -> u64 {
-        let timeout = self.attributes.get(VISIBILITY_TIMEOUT).and_then(|timeout| timeout.parse().ok());
+        let timeout = self
+            .attributes
+            .get(VISIBILITY_TIMEOUT)
+            .and_then(|timeout| timeout.parse().ok());
         timeout.unwrap_or(VISIBILITY_TIMEOUT_S)
     }
 
-    /// How often a message is received before it is dead; for a queue that has another for such messages.
+    /// Sets how often a message is received before it is dead-lettered, if the queue has a
+    /// dead-letter queue.
     pub fn set_receives_max(&mut self, receives_max: u64) {
-        let Some(text) = self.attributes.get_mut("RedrivePolicy") else { return };
+        let Some(text) = self.attributes.get_mut("RedrivePolicy") else {
+            return;
+        };
         if let Ok(mut policy) = serde_json::from_str::<Value>(text) {
             policy["maxReceiveCount"] = receives_max.into();
             *text = policy.to_string();
@@ -70,7 +77,8 @@ impl Queue {
     }
 
     pub fn set_visibility_timeout(&mut self, timeout_s: u64) {
-        self.attributes.insert(VISIBILITY_TIMEOUT.to_owned(), timeout_s.to_string());
+        self.attributes
+            .insert(VISIBILITY_TIMEOUT.to_owned(), timeout_s.to_string());
     }
 }
 
@@ -83,9 +91,18 @@ pub(super) fn table(id: String, mut resource: Fields) -> Result<Table> {
         attributes: list(properties.take("AttributeDefinitions"), attribute)?,
         keys: list(properties.take("KeySchema"), key)?,
         indexes: list(properties.take("GlobalSecondaryIndexes"), index)?,
-        ttl: properties.take("TimeToLiveSpecification").map(ttl).transpose()?.flatten(),
+        ttl: properties
+            .take("TimeToLiveSpecification")
+            .map(ttl)
+            .transpose()?
+            .flatten(),
     };
-    properties.ignore(&["PointInTimeRecoverySpecification", "SSESpecification", "DeletionProtectionEnabled", "Tags"]);
+    properties.ignore(&[
+        "PointInTimeRecoverySpecification",
+        "SSESpecification",
+        "DeletionProtectionEnabled",
+        "Tags",
+    ]);
     properties.finish()?;
     Ok(table)
 }
@@ -108,39 +125,59 @@ pub(super) fn queue(id: String, mut resource: Fields) -> Result<Queue> {
         if let Some(policy) = properties.take("RedrivePolicy") {
             attributes.insert("RedrivePolicy".to_owned(), redrive(policy)?);
         }
-        properties.ignore(&["SqsManagedSseEnabled", "KmsMasterKeyId", "RedriveAllowPolicy", "Tags"]);
+        properties.ignore(&[
+            "SqsManagedSseEnabled",
+            "KmsMasterKeyId",
+            "RedriveAllowPolicy",
+            "Tags",
+        ]);
         properties.finish()?;
     }
     resource.finish()?;
-    Ok(Queue { arn: resolve::arn("sqs", &id), name: id, attributes })
+    Ok(Queue {
+        arn: resolve::arn("sqs", &id),
+        name: id,
+        attributes,
+    })
 }
 
 fn redrive(policy: Node) -> Result<String> {
     let mut policy = policy.fields()?;
     let target = policy.need("deadLetterTargetArn")?.text()?;
-    // The embedded SQS takes the count as a number only.
+    // The embedded SQS accepts the count only as a number.
     let count = policy.need("maxReceiveCount")?.number(1, 1000)?;
     policy.finish()?;
     Ok(json!({ "deadLetterTargetArn": target, "maxReceiveCount": count }).to_string())
 }
 
 fn list<T>(node: Option<Node>, read: impl Fn(Fields) -> Result<T>) -> Result<Vec<T>> {
-    let Some(node) = node else { return Ok(Vec::new()) };
-    node.items()?.into_iter().map(|item| read(item.fields()?)).collect()
+    let Some(node) = node else {
+        return Ok(Vec::new());
+    };
+    node.items()?
+        .into_iter()
+        .map(|item| read(item.fields()?))
+        .collect()
 }
 
 fn attribute(mut fields: Fields) -> Result<Attribute> {
     let attribute_name = fields.need("AttributeName")?.text()?;
     let attribute_type = fields.need("AttributeType")?.text()?;
     fields.finish()?;
-    Ok(Attribute { attribute_name, attribute_type })
+    Ok(Attribute {
+        attribute_name,
+        attribute_type,
+    })
 }
 
 fn key(mut fields: Fields) -> Result<Key> {
     let attribute_name = fields.need("AttributeName")?.text()?;
     let key_type = fields.need("KeyType")?.text()?;
     fields.finish()?;
-    Ok(Key { attribute_name, key_type })
+    Ok(Key {
+        attribute_name,
+        key_type,
+    })
 }
 
 fn index(mut fields: Fields) -> Result<Index> {
@@ -148,7 +185,11 @@ fn index(mut fields: Fields) -> Result<Index> {
     let key_schema = list(fields.take("KeySchema"), key)?;
     let projection = fields.need("Projection")?.value;
     fields.finish()?;
-    Ok(Index { index_name, key_schema, projection })
+    Ok(Index {
+        index_name,
+        key_schema,
+        projection,
+    })
 }
 
 fn ttl(specification: Node) -> Result<Option<String>> {

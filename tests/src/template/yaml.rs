@@ -1,5 +1,5 @@
-//! YAML into JSON, with CloudFormation's short tags (`!Ref`, `!GetAtt`, …) in their long form, so that only one form
-//! has to be resolved.
+//! Turns YAML into JSON, and CloudFormation's short tags (`!Ref`, `!GetAtt`, …) into their long
+//! forms, so that only one form has to be resolved.
 
 use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
@@ -15,7 +15,9 @@ fn json(yaml: Yaml) -> Result<Value> {
         Yaml::Mapping(entries) => {
             let mut object = Map::new();
             for (name, value) in entries {
-                let Yaml::String(name) = name else { bail!("a key that is not a text: {name:?}") };
+                let Yaml::String(name) = name else {
+                    bail!("a key that is not a string: {name:?}")
+                };
                 object.insert(name, json(value)?);
             }
             Value::Object(object)
