@@ -52,6 +52,9 @@ pub use invocation::Invocation;
 /// milliseconds.
 const RECORD_MS: i64 = 8_000;
 
+/// The longest wait with the claim lock held: short enough that the lock still covers the claim.
+const LOCKED_WAIT_MAX: SignedDuration = SignedDuration::from_secs(1);
+
 /// What a dispatcher needs, each a concrete thing outside.
 #[derive(Clone)]
 pub struct Dispatcher {
@@ -105,11 +108,15 @@ impl Dispatcher {
             SlotResult::NotBefore(moment) => return Ok((Dispatched::NoSlot(moment), from)),
         };
         // Messages that are claimed long before their slot would only be kept from other providers,
-        // so the claim waits until one interval before it.
+        // so the claim waits until one interval before it. The lock is kept meanwhile: otherwise
+        // another dispatcher may claim the last messages for a provider with an earlier slot, and
+        // this one, which has its slot for nothing, falls behind its share.
         let limits = granted.to.provider.limits();
         let ahead = granted.slot.wait(clock::now()) - limits.rate.interval();
         if ahead.is_positive() {
-            self.unlock_claims(lock).await;
+            if ahead > LOCKED_WAIT_MAX {
+                self.unlock_claims(lock).await;
+            }
             sleep(ahead).await;
             waiting = self.waiting(from).await?;
         }

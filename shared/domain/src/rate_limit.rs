@@ -3,14 +3,17 @@
 //! A [provider's state](crate::provider_state) holds `next_at`, the moment from which the next
 //! request may be sent. Taking a slot moves it on, so two dispatchers never hold the same slot. A
 //! slot is good for [`SLOT_VALID_MS`] only: a dispatcher that stalls for longer takes another one.
-//! Slots are apart by the interval of the rate and that validity, so even the latest use of one
-//! slot and the earliest use of the next keep the rate.
+//! Slots are apart by the interval of the rate, that validity, and [`TO_PROVIDER_MS`], so even the
+//! latest use of one slot and the earliest use of the next keep the rate at the provider.
 
 use jiff::{SignedDuration, Timestamp};
 
 /// How long after its moment a slot may be used, in milliseconds: enough for an invocation that is
 /// not stalled.
-pub const SLOT_VALID_MS: i64 = 100;
+const SLOT_VALID_MS: i64 = 50;
+/// How much longer one request may take than the next from the check of its slot to the provider,
+/// in milliseconds: most of it is the connection.
+const TO_PROVIDER_MS: i64 = 50;
 
 /// The rate that a provider allows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,7 +32,7 @@ impl RateLimit {
     pub fn new(rate_per_s: f64) -> Self {
         let interval = SignedDuration::from_secs_f64(1.0 / rate_per_s);
         Self {
-            interval: interval + SignedDuration::from_millis(SLOT_VALID_MS),
+            interval: interval + SignedDuration::from_millis(SLOT_VALID_MS + TO_PROVIDER_MS),
         }
     }
 
