@@ -73,4 +73,9 @@ impl Received {
         });
         bell::retry_after(named, ended, self.receive_count, now)
     }
+
+    /// How long until the bell of a failed event rings again.
+    pub(crate) fn retry(&self) -> SignedDuration {
+        bell::retry(self.receive_count)
+    }
 }

@@ -58,20 +58,34 @@ impl App {
 
     /// Answers with the bells that have to ring again; an error gives all of them back.
     pub async fn handle(&self, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
-        let invocation = Invocation::of(&event.context.request_id, event.context.deadline);
+        let invocation = Invocation::until(event.context.deadline);
         let received = received(event.payload)?;
-        let mut messages = self.look_up(&received).await?;
+        let answer = self.dispatch_for(&received, &invocation).await;
+        if answer.is_err() {
+            // The queue would hide the bells of a failed event for minutes.
+            let retries = received.iter().map(|received| (received, received.retry()));
+            self.delay(retries.collect()).await;
+        }
+        answer
+    }
+
+    async fn dispatch_for(
+        &self,
+        received: &[Received],
+        invocation: &Invocation,
+    ) -> Result<SqsBatchResponse, Error> {
+        let mut messages = self.look_up(received).await?;
         let claimed: Vec<_> = messages
             .values()
             .filter(|message| message.state == State::Sending)
             .collect();
         if self
             .dispatcher
-            .recover_holders(&claimed, &invocation)
+            .recover_holders(&claimed, invocation)
             .await?
             > 0
         {
-            messages = self.look_up(&received).await?;
+            messages = self.look_up(received).await?;
         }
 
         let now = clock::now();
@@ -83,10 +97,10 @@ impl App {
         let full = received.iter().any(|received| received.bell.full);
         let oldest = valid.iter().map(|message| message.id).min();
         let ended = match self.dispatcher.policy.read_from(oldest, full, clock::now()) {
-            Some(from) => self.dispatch(from, &invocation).await?,
+            Some(from) => self.dispatch(from, invocation).await?,
             None => Dispatched::Idle,
         };
-        self.give_back(&received, messages, ended).await
+        self.give_back(received, messages, ended).await
     }
 
     /// Sends batch after batch until nothing is left that may go now. What one provider took
@@ -138,12 +152,6 @@ impl App {
         for (received, _) in &again {
             response.add_failure(received.item_identifier.clone());
         }
-        let changes: Vec<_> = again
-            .iter()
-            .map(|(received, time)| self.set_visibility(received, *time))
-            .collect();
-        let changes = stream::iter(changes).buffer_unordered(VISIBILITY_CHANGES_AT_ONCE);
-        changes.collect::<Vec<()>>().await;
         if !again.is_empty() {
             let bells = again.len();
             info!(
@@ -153,7 +161,18 @@ impl App {
                 "these bells ring again: their messages are not done with"
             );
         }
+        self.delay(again).await;
         Ok(response)
+    }
+
+    /// Keeps bells that are given back from ringing for so long.
+    async fn delay(&self, bells: Vec<(&Received, SignedDuration)>) {
+        let changes: Vec<_> = bells
+            .into_iter()
+            .map(|(received, time)| self.set_visibility(received, time))
+            .collect();
+        let changes = stream::iter(changes).buffer_unordered(VISIBILITY_CHANGES_AT_ONCE);
+        changes.collect::<Vec<()>>().await;
     }
 
     async fn set_visibility(&self, received: &Received, time: SignedDuration) {

@@ -86,7 +86,7 @@ impl App {
     }
 
     pub async fn handle(&self, event: LambdaEvent<Tick>) -> Result<Swept, Error> {
-        let invocation = Invocation::of(&event.context.request_id, event.context.deadline);
+        let invocation = Invocation::until(event.context.deadline);
         let window = self.dispatcher.policy.window;
         let back = match event.payload.reach {
             Reach::Recent => SignedDuration::from_secs(RECENT_S) + window,

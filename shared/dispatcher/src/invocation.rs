@@ -6,7 +6,8 @@ use record::{clock, crash};
 /// What a dispatcher may rely on while it works.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// The name under which it owns batches.
+    /// The token under which it owns batches. Lambda's request id would not do: a retried invocation
+    /// has the same one.
     pub owner: String,
     /// When Lambda stops it.
     pub deadline: Timestamp,
@@ -16,13 +17,13 @@ pub struct Invocation {
 
 impl Invocation {
     /// An invocation that Lambda stops at `deadline_ms` since 1970.
-    pub fn of(owner: &str, deadline_ms: u64) -> Self {
+    pub fn until(deadline_ms: u64) -> Self {
         let now = clock::now();
         let deadline = i64::try_from(deadline_ms).ok();
         let deadline = deadline.and_then(|ms| Timestamp::from_millisecond(ms).ok());
         let deadline = deadline.map_or(now, |deadline| deadline + crash::skew("deadlines"));
         Self {
-            owner: owner.to_owned(),
+            owner: clock::token(),
             deadline,
             length: deadline.duration_since(now),
         }

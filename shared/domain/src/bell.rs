@@ -32,6 +32,11 @@ pub fn has_to_ring(state: State) -> bool {
     matches!(state, State::Accepted | State::Sending)
 }
 
+/// How long until a bell that rang in vain rings again.
+pub fn retry(receive_count: i64) -> SignedDuration {
+    SignedDuration::from_secs((RETRY_S * receive_count).min(RETRY_MAX_S))
+}
+
 /// How long until a bell rings again; none if all its messages are done with.
 ///
 /// `ended` is why the dispatcher stopped, and `receive_count` how often the queue has delivered the
@@ -42,7 +47,7 @@ pub fn retry_after(
     receive_count: i64,
     now: Timestamp,
 ) -> Option<SignedDuration> {
-    let retry = SignedDuration::from_secs((RETRY_S * receive_count).min(RETRY_MAX_S));
+    let retry = retry(receive_count);
     let retries = messages
         .filter(|named| has_to_ring(named.state))
         .map(|named| match (named.state, ended) {

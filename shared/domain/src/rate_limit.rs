@@ -10,10 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 
 /// How long after its moment a slot may be used, in milliseconds: enough for an invocation that is
 /// not stalled.
-const SLOT_VALID_MS: i64 = 50;
+const SLOT_VALID_MS: i64 = 80;
 /// How much longer one request may take than the next from the check of its slot to the provider,
 /// in milliseconds: most of it is the connection.
-const TO_PROVIDER_MS: i64 = 50;
+const TO_PROVIDER_MS: i64 = 20;
 
 /// The rate that a provider allows.
 #[derive(Clone, Copy, Debug, PartialEq)]

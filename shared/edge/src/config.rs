@@ -85,7 +85,14 @@ impl<F: Fn(&str) -> Option<String>> Config<F> {
 
     /// Reads `PROVIDER_SECRETS`, which must have an entry for every provider.
     pub fn secrets(&self, providers: &ProviderList) -> Result<SecretsByName, ConfigError> {
-        let secrets: SecretsByName = self.json("PROVIDER_SECRETS")?;
+        // serde's own message may quote a secret, so only the place of the error is named.
+        let secrets: SecretsByName = serde_json::from_str(&self.text("PROVIDER_SECRETS")?)
+            .map_err(|error| {
+                let (line, column) = (error.line(), error.column());
+                let expected = "must be a JSON object of secrets by provider";
+                let place = format!("{expected}: see line {line}, column {column}");
+                ConfigError::new("PROVIDER_SECRETS", place)
+            })?;
         match providers
             .iter()
             .find(|provider| !secrets.contains_key(&provider.name))
@@ -234,6 +241,23 @@ mod tests {
         assert!(with("carrier-pigeon", r#""batch_size":1"#).contains("carrier-pigeon"));
         let slashed = r#"{"name":"p/q","protocol":"callback","url":"http://x","rate_per_s":1,"batch_size":1}"#;
         assert!(refusal(slashed).contains("name is part of an address"));
+    }
+
+    #[test]
+    fn a_malformed_secret_is_refused_by_its_place_and_never_quoted() {
+        let config = Config::new(|key| match key {
+            "PROVIDERS" => {
+                Some(r#"[{"name":"f","url":"http://x","rate_per_s":1,"batch_size":1}]"#.to_owned())
+            }
+            _ => Some(r#"{"f": "sk_live_x"}"#.to_owned()),
+        });
+        let providers = config.providers().unwrap();
+        let error = config.secrets(&providers).err().unwrap().to_string();
+        assert!(
+            error.contains("PROVIDER_SECRETS") && error.contains("line 1, column"),
+            "{error}"
+        );
+        assert!(!error.contains("sk_live_x"), "{error}");
     }
 
     #[test]

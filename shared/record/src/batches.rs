@@ -158,14 +158,14 @@ impl Batches {
         keyed: bool,
         now: Timestamp,
     ) -> Result<IntentResult, RecordError> {
-        let sendable = if keyed {
-            "#state IN (:started, :unknown)"
+        // A repeat of this write by the SDK finds its own owner and `:next`. A batch that was settled
+        // in the meantime allows no further attempt.
+        let condition = if keyed {
+            "#state IN (:started, :unknown) \
+             AND (#attempts = :known OR (#owner = :me AND #attempts = :next))"
         } else {
-            "#state = :started"
+            "#state = :started AND #owner = :me AND #attempts IN (:known, :next)"
         };
-        // The second half recognises a repeat of this write by the SDK.
-        let condition =
-            format!("(#attempts = :known AND {sendable}) OR (#owner = :me AND #attempts = :next)");
         let update = self
             .update(&batch.provider, batch.id, now)
             .update_expression(

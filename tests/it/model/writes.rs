@@ -145,9 +145,14 @@ impl Protocol {
         keyed: bool,
     ) -> Reply {
         let again = world.batch_mut(batch);
-        let open = again.is(BatchState::Started) || (keyed && again.is(BatchState::Unknown));
-        let own = again.owner == owner && again.attempts == attempts + 1;
-        if (again.attempts == attempts && open) || own {
+        let is_own = again.owner == owner;
+        let is_repeat = is_own && again.attempts == attempts + 1;
+        let allowed = if keyed {
+            again.is_open() && (again.attempts == attempts || is_repeat)
+        } else {
+            again.is(BatchState::Started) && is_own && (again.attempts == attempts || is_repeat)
+        };
+        if allowed {
             again.attempts = attempts + 1;
             again.owner = owner;
             return Reply::Done;
