@@ -216,6 +216,8 @@ async fn watch(scene: &Scene, port: u16) -> Result<()> {
         .iter()
         .map(|(name, value)| format!("{name}='{value}'\n"))
         .collect();
+    // Cargo may build somewhere else, so the folder need not exist.
+    std::fs::create_dir_all(file.parent().context("a file has a folder")?)?;
     std::fs::write(&file, text).with_context(|| format!("{} can't be written", file.display()))?;
     let (host, key) = (Ipv4Addr::LOCALHOST, &scene.shop().key);
     scene.report_to(&format!("http://{host}:{port}/messages/delivery_status"))?;

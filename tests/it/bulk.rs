@@ -14,7 +14,7 @@ use tests::scene::{Scene, Settings};
 use tests::wire::Fault;
 use tokio::time::sleep;
 
-use crate::support::{body_holds, gets_many_from, puts_into, scene, shown};
+use crate::support::{Limit, body_holds, gets_many_from, puts_into, scene, shown};
 
 fn messages(count: usize) -> Vec<Value> {
     (0..count).map(message).collect()
@@ -163,7 +163,9 @@ async fn a_bulk_needs_few_look_ups_and_few_bells_of_which_one_rings_at_once() {
         .map(|bell| body(bell)["ids"].as_array().unwrap().len())
         .sum();
     assert_eq!(ids_rung, results.len());
+    let limit = Limit::of("the first batch");
     while scene.fastsmsing.billed_requests() == 0 {
+        limit.check();
         sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(scene.fastsmsing.sizes(), [400]);

@@ -7,7 +7,7 @@ use tests::scene::Settings;
 use tests::wire::Fault;
 use tokio::time::sleep;
 
-use crate::support::{gets_many_from, look, post, scene};
+use crate::support::{Limit, gets_many_from, look, post, scene};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_bells_can_be_redriven_at_any_time() {
@@ -26,7 +26,9 @@ async fn dead_bells_can_be_redriven_at_any_time() {
         });
     let ids = post(&scene, 0, 12, 2).await;
     let dead = || async { scene.stack.sqs.counters("DeadBells").await.unwrap().visible };
+    let limit = Limit::of("dead bells");
     while dead().await < 12 {
+        limit.check();
         sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(

@@ -9,7 +9,7 @@ use tests::fastsmsing::{self, FastSmsing, Mishap, Outcome, Status};
 use tests::providers::ExtraProvider;
 use tests::scene::{Scene, Settings};
 
-use crate::support::{by_hand, look, post, put, scene};
+use crate::support::{Limit, by_hand, look, post, put, scene};
 
 fn backups(weights: &[u32], settings: Settings) -> Settings {
     let backup = |(n, &weight)| ExtraProvider {
@@ -100,7 +100,9 @@ async fn during_an_outage_of_one_provider_the_other_sends_everything() {
     let before = billed(&scene);
     scene.fastsmsing.behave();
     let mut next = 60;
+    let limit = Limit::of("a request to the provider that is back");
     while scene.fastsmsing.billed_requests() == 0 {
+        limit.check();
         post(&scene, next, next + 5, 1).await;
         scene.drain().await.unwrap();
         next += 5;
@@ -215,7 +217,9 @@ async fn messages_wait_while_the_breaker_of_the_only_provider_is_open() {
             .collect::<Vec<_>>()
     };
     let is_probe = |gap_ms: &&i64| **gap_ms >= 900;
+    let limit = Limit::of("three probes");
     while gaps_ms(&scene).iter().filter(is_probe).count() < 3 {
+        limit.check();
         scene.stack.lines().recv().await.unwrap();
     }
     let gaps_ms = gaps_ms(&scene);
@@ -263,24 +267,22 @@ async fn callers_are_turned_away_when_the_backlog_is_too_old() {
     // read past them.
     for n in 0..4 {
         let bulk: Vec<_> = (n * 500..(n + 1) * 500).map(message).collect();
-        scene.shop().post_bulk(&bulk, None).await.unwrap();
+        scene.shop().send_bulk(&bulk).await.unwrap();
     }
     scene.drain().await.unwrap();
     for _ in 0..100 {
         scene.fastsmsing.misbehave(Mishap::ServerError);
     }
     let mut accepted = BTreeSet::new();
+    let limit = Limit::of("a refusal");
     let refused = loop {
+        limit.check();
         let response = scene.shop().post(&message(accepted.len())).await.unwrap();
         if response.status() != StatusCode::ACCEPTED {
             break response;
         }
-        accepted.insert(
-            scene
-                .shop()
-                .note_accepted(response.json().await.unwrap())
-                .unwrap(),
-        );
+        let answer = response.json().await.unwrap();
+        accepted.insert(scene.shop().note_accepted(answer).unwrap());
     };
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(refused.headers()["retry-after"], "30");

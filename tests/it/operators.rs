@@ -8,7 +8,7 @@ use tests::scene::{Scene, Settings};
 use tests::wire::Fault;
 use tokio::time::sleep;
 
-use crate::support::{body_holds, by_hand, items, look, post, put, resolve, scene, shown};
+use crate::support::{Limit, body_holds, by_hand, items, look, post, put, resolve, scene, shown};
 
 /// A batch of three messages that is UNKNOWN, with its messages and its id.
 async fn unknown_batch(mishap: Mishap) -> (Scene, Vec<String>, String) {
@@ -143,7 +143,9 @@ async fn an_operator_has_a_batch_that_was_not_sent_sent_again() {
     )
     .await;
     assert_eq!(status.as_u16(), 200);
+    let limit = Limit::of("the requeued batch");
     while scene.fastsmsing.billed_requests() == 0 {
+        limit.check();
         scene
             .stack
             .invoke("sweep", json!({"reach": "recent"}))
@@ -224,7 +226,9 @@ async fn a_decision_that_was_not_applied_is_applied_by_the_next_sweep() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_decision_to_send_again_is_applied_by_the_next_sweep() {
     let (scene, ids, batch) = decision_not_applied(true).await;
+    let limit = Limit::of("the decision to be applied");
     while look(&scene, &ids[0]).await.1 != "SENT" {
+        limit.check();
         scene
             .stack
             .invoke("sweep", json!({"reach": "recent"}))
@@ -267,7 +271,9 @@ async fn a_batch_is_open_until_the_decision_is_applied_to_its_members() {
             Fault::Pass
         }
     });
+    let limit = Limit::of("the batch to be closed");
     while is_open() {
+        limit.check();
         // It fails, because it cannot read the messages, but it does the rest of its work.
         let _ = scene
             .stack

@@ -1,6 +1,6 @@
 //! Helpers that several tests share: scenes, messages, and what the record holds.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dynoxide::Database;
 use reqwest::StatusCode;
@@ -16,6 +16,9 @@ pub(crate) async fn scene(settings: Settings) -> Scene {
     Scene::start(settings).await.unwrap()
 }
 
+/// How long a test waits for anything.
+const WAIT_MAX: Duration = Duration::from_secs(900);
+
 /// FastSMSing that sends no report unless the test asks for one.
 pub(crate) fn by_hand() -> fastsmsing::Options {
     fastsmsing::Options {
@@ -24,6 +27,29 @@ pub(crate) fn by_hand() -> fastsmsing::Options {
             ..Default::default()
         },
         ..Default::default()
+    }
+}
+
+/// A limit for a loop that waits for something, so that a test that never gets there says what it
+/// waited for. It is far beyond what any machine needs.
+pub(crate) struct Limit {
+    what: &'static str,
+    begun: Instant,
+}
+
+impl Limit {
+    pub(crate) fn of(what: &'static str) -> Self {
+        let begun = Instant::now();
+        Self { what, begun }
+    }
+
+    /// Panics once the limit is reached.
+    pub(crate) fn check(&self) {
+        assert!(
+            self.begun.elapsed() < WAIT_MAX,
+            "waited too long for {}",
+            self.what
+        );
     }
 }
 
@@ -67,7 +93,9 @@ pub(crate) fn pair(status: &str, submission: &str) -> (String, String) {
 
 /// Records an operator's decision, as soon as no dispatcher can be working on the batch any more.
 pub(crate) async fn resolve(scene: &Scene, batch: &str, resolution: &Value) -> (StatusCode, Value) {
+    let limit = Limit::of("the batch to be free for a decision");
     loop {
+        limit.check();
         let answer = scene
             .operator()
             .post_to(&format!("/batches/{batch}/resolution"), resolution)

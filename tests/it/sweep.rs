@@ -9,11 +9,13 @@ use tests::scene::{Scene, Settings};
 use tests::wire::Fault;
 use tokio::time::sleep;
 
-use crate::support::{body_holds, by_hand, look, post, scene, shown};
+use crate::support::{Limit, body_holds, by_hand, look, post, scene, shown};
 
 /// Sweeps until the result of a sweep is as wanted.
 async fn sweep_until(scene: &Scene, done: impl Fn(&Value) -> bool) {
+    let limit = Limit::of("a sweep that finds something");
     loop {
+        limit.check();
         let swept = scene
             .stack
             .invoke("sweep", json!({"reach": "recent"}))
@@ -108,11 +110,15 @@ async fn two_sweeps_at_once_recover_the_batch_of_a_dead_dispatcher_without_its_b
     .await;
     scene.fastsmsing.misbehave(Mishap::AcceptThenSilence);
     let ids = post(&scene, 0, 5, 1).await;
+    let limit = Limit::of("the first request");
     while scene.fastsmsing.billed_requests() == 0 {
+        limit.check();
         sleep(Duration::from_millis(5)).await;
     }
     scene.stack.kill_all("dispatch").await;
+    let limit = Limit::of("recovery");
     while look(&scene, &ids[0]).await.1 != "UNCONFIRMED" {
+        limit.check();
         let sweep = || scene.stack.invoke("sweep", json!({"reach": "recent"}));
         let (one, other) = tokio::join!(sweep(), sweep());
         one.and(other).unwrap();
@@ -142,7 +148,9 @@ async fn with_a_provider_key_the_sweep_settles_an_open_batch_with_the_same_bytes
     .await;
     scene.fastsmsing.misbehave(Mishap::AcceptThenSilence);
     let ids = post(&scene, 0, 5, 1).await;
+    let limit = Limit::of("the first request");
     while scene.fastsmsing.billed_requests() == 0 {
+        limit.check();
         sleep(Duration::from_millis(5)).await;
     }
     scene.stack.kill_all("dispatch").await;

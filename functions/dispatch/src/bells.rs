@@ -58,7 +58,7 @@ pub(crate) fn received(event: SqsEvent) -> Result<Vec<Received>, Error> {
 }
 
 impl Received {
-    /// How long until the bell rings again; none if its messages are done with.
+    /// How long until the bell rings again; none if its messages are finished.
     pub(crate) fn retry_after(
         &self,
         messages: &HashMap<MessageId, Message>,

@@ -158,7 +158,7 @@ impl App {
                 event = "given back",
                 bells,
                 ?ended,
-                "these bells ring again: their messages are not done with"
+                "these bells ring again: their messages are not finished"
             );
         }
         self.delay(again).await;

@@ -1,4 +1,6 @@
-//! The requests of one batch, until it is taken, refused, in doubt, or out of attempts.
+//! Makes the requests of one batch, until it is taken, refused, in doubt, or out of attempts:
+//! counts each before it is made (W4), and records a doubt before it is repeated (W5). The
+//! dispatcher calls it once the intent is recorded.
 
 use domain::attempt::{Attempts, Ending, NextStep};
 use domain::batch::{Answer, Batch, Cause, Outcome};

@@ -1,5 +1,5 @@
-//! The statistics line of a batch: one line a batch, also of a failed one, with the last error; and
-//! its metrics.
+//! The statistics line of a batch: one line per batch, failed ones included, with the last error
+//! and the metrics.
 
 use domain::batch::{Batch, Outcome};
 use domain::id::BatchId;

@@ -1,4 +1,7 @@
-//! Claiming: from what waits to what one batch holds.
+//! Claims waiting messages for one batch (W2). The dispatcher calls it when it holds a slot.
+//!
+//! The batching rule is asked again after each step, because each may take messages away: those to
+//! inactive numbers, and those that another dispatcher claims first.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +44,7 @@ pub(crate) enum Claim {
     Nothing,
 }
 
-/// What was read of the messages that wait, oldest first, and the rest that was not.
+/// The waiting messages that were read, oldest first, and where to read on.
 pub(crate) struct Waiting {
     pub(crate) from: MessageId,
     read: Vec<Message>,
@@ -90,9 +93,8 @@ impl Dispatcher {
         self.clients.iter().filter(is_ready).collect()
     }
 
-    /// Other dispatchers may claim from the same batch now, and halve it; or, where a full batch
-    /// leaves enough for all, they may take a slot of another provider in vain, which costs that
-    /// one its share.
+    /// Other dispatchers may be about to claim the same messages. Each would then get half a batch,
+    /// or take another provider's slot for nothing, which costs that one its share.
     pub(crate) fn is_contested(&self, waiting: &Waiting) -> bool {
         let shared = waiting.read.len() < self.policy.size || self.clients.len() > 1;
         let several = |to: &&ProviderClient| to.provider.grouping() != Grouping::Single;
@@ -129,7 +131,8 @@ impl Dispatcher {
         let mut claimed = Claimed::none();
         self.claim(to, &mut claimed, picked).await;
         // Where another dispatcher got some of them first, what waits behind them fills the batch
-        // up. Messages of a refused batch stay apart, and where some were left out, more would be.
+        // up. Messages of a refused batch are not mixed with others, and if some that were read did
+        // not fit, reading on would only leave out more.
         if left.is_empty() && !was_refused && to.provider.grouping() == Grouping::Any {
             next = self
                 .fill_up(to, &mut claimed, &mut rest)

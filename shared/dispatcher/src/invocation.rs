@@ -6,8 +6,8 @@ use record::{clock, crash};
 /// What a dispatcher may rely on while it works.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// The token under which it owns batches. Lambda's request id would not do: a retried invocation
-    /// has the same one.
+    /// The token under which it owns batches. Lambda's request id would not do: a retried
+    /// invocation has the same one.
     pub owner: String,
     /// When Lambda stops it.
     pub deadline: Timestamp,

@@ -16,17 +16,17 @@
 //! | what waits, claiming it, ending what is too late | [`claim`], [`expire`] |
 //! | slots, the breaker, whose share it is | [`slots`] |
 //! | requests until a batch ends | [`attempts`] |
-//! | outcomes on batches and members | [`apply`] |
+//! | outcomes on batches and members | [`outcome`] |
 //! | batches that were left behind | [`recover`], [`resend`] |
 //! | the statistics line of a batch | [`batch_metrics`], [`metrics`] |
 
-mod apply;
 mod attempts;
 mod batch_metrics;
 mod claim;
 mod expire;
 mod invocation;
 pub mod metrics;
+mod outcome;
 mod recover;
 mod resend;
 mod slots;
@@ -45,8 +45,8 @@ use batch_metrics::log_batch;
 use claim::{Claim, Claimed, Waiting};
 use slots::{ClaimLock, GrantedSlot, SlotResult};
 
-pub use apply::apply_to_all;
 pub use invocation::Invocation;
+pub use outcome::apply_to_all;
 
 /// How long it takes to record an outcome after the provider has answered, retries included, in
 /// milliseconds.

@@ -1,5 +1,5 @@
-//! Taking up what another dispatcher left behind; [`domain::recovery`] says what there is to do in
-//! each case.
+//! Goes on with what another dispatcher left behind (W5 to W8); [`domain::recovery`] says what
+//! there is to do in each case. `dispatch` calls it for the messages of its bells, `sweep` for all.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use record::batches::IntentResult;
 use record::{RecordError, clock};
 use tracing::info;
 
-use crate::apply::apply_to_all;
+use crate::outcome::apply_to_all;
 use crate::{Dispatcher, Invocation, tombstone};
 
 impl Dispatcher {
@@ -98,7 +98,7 @@ impl Dispatcher {
             held.iter().partition(|id| batch.members.contains(id));
         self.release(&batch, &non_members).await;
         let known = batch.state;
-        let settled = self.find_out(batch, invocation).await?;
+        let settled = self.settle_left_behind(batch, invocation).await?;
         let changed = settled.state != known;
         if settled.state == BatchState::Started {
             return Ok(false);
@@ -136,7 +136,7 @@ impl Dispatcher {
 
     /// Settles a batch as far as it can be: STARTED becomes UNKNOWN, and UNKNOWN is sent again
     /// under its key.
-    async fn find_out(
+    async fn settle_left_behind(
         &self,
         mut batch: Batch,
         invocation: &Invocation,

@@ -1,5 +1,5 @@
-//! Settling a doubt by the provider's own idempotency key: the same bytes again, which it answers
-//! but does not bill twice.
+//! Settles a doubt by the provider's own idempotency key (W4, W5): the same bytes are sent again,
+//! and the provider answers them without billing them twice.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! Which provider carries the next batch, when it may be asked, and what its answer means for the
-//! requests after it.
+//! Decides which provider carries the next batch and when it may be asked, and records what its
+//! answer means for the requests after it. All of this is W12, a write of the provider's state.
 
 use domain::provider_state::{ProviderState, SlotPurpose};
 use domain::rate_limit::Slot;
@@ -19,9 +19,9 @@ const CLAIM_LOCK: &str = "#claim_lock";
 const LOOK: SignedDuration = SignedDuration::from_millis(60);
 /// Looks before the lock is ignored: together longer than the lock of a stopped dispatcher lasts.
 const LOOKS_MAX: usize = 80;
-/// Races that may be lost to other dispatchers before there counts as being no slot.
+/// How many races against other dispatchers a dispatcher may lose before it gives up on a slot.
 const RACES_MAX: usize = 16;
-/// After so many lost races there may be a slot again.
+/// How long it then waits before it looks for a slot again.
 const RACED: SignedDuration = SignedDuration::from_secs(1);
 
 /// A provider, and the slot in which it may be asked.

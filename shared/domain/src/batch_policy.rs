@@ -1,4 +1,5 @@
-//! The rule by which waiting messages become batches.
+//! The rule by which waiting messages become batches. The dispatcher asks it what to send, `send`
+//! and `sweep` when to ring.
 
 use jiff::{SignedDuration, Timestamp};
 

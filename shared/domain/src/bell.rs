@@ -9,8 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::dispatched::Dispatched;
 use crate::state::State;
 
-/// How soon a bell that rang in vain rings again the first time, in seconds; each further time as
-/// much longer.
+/// How soon a bell that rang in vain rings again the first time, in seconds, and how much later
+/// each further time.
 const RETRY_S: i64 = 5;
 /// The longest that it waits after many times, in seconds.
 const RETRY_MAX_S: i64 = 300;
@@ -27,7 +27,7 @@ pub struct Named {
     pub wait: SignedDuration,
 }
 
-/// The message is not done with, so its bell has to ring again.
+/// The message is not finished, so its bell has to ring again.
 pub fn has_to_ring(state: State) -> bool {
     matches!(state, State::Accepted | State::Sending)
 }
@@ -37,7 +37,7 @@ pub fn retry(receive_count: i64) -> SignedDuration {
     SignedDuration::from_secs((RETRY_S * receive_count).min(RETRY_MAX_S))
 }
 
-/// How long until a bell rings again; none if all its messages are done with.
+/// How long until a bell rings again; none if all its messages are finished.
 ///
 /// `ended` is why the dispatcher stopped, and `receive_count` how often the queue has delivered the
 /// bell.

@@ -19,7 +19,7 @@ pub struct SettledBatch {
     pub because: Cause,
     /// How many members it has.
     pub size: usize,
-    /// The limit of [`ERROR_BATCHES_MAX`].
+    /// [`ERROR_BATCHES_MAX`], except in the model.
     pub error_batches_max: u32,
 }
 
@@ -41,10 +41,10 @@ pub enum MemberOutcome {
     Unconfirmed,
     /// It waits again, for another batch.
     Released,
-    /// The same after an error answer, so many of which count against it now.
+    /// Released after an error answer; `errors` is the new count.
     ReleasedAfterError { errors: u32 },
-    /// The same after a refusal of the whole batch: it goes out with at most this many, to find the
-    /// one to blame.
+    /// Released after a refusal of the whole batch: its next batch has at most this many messages,
+    /// which finds the one to blame.
     ReleasedApart { batch_max: usize },
     /// It waits again by an operator's decision, even though it was UNCONFIRMED.
     Requeued,

@@ -19,7 +19,7 @@
 //! | `messagebird` | 1 to 50 | 0 | one originator and text, different recipients | access key | the account's signing key, 16 bytes or more |
 //! | `callback` | 1 | 0 | one message | bearer, or none | any text of 24 bytes or more without a space |
 //!
-//! What each protocol sends and expects stands in the crate `provider`, a file a protocol.
+//! What each protocol sends and expects is in the crate `provider`, one file per protocol.
 
 use std::collections::BTreeMap;
 
@@ -85,8 +85,8 @@ pub struct Provider {
     pub protocol: Protocol,
     /// The base address, to which the protocol appends its paths.
     pub url: String,
-    /// Requests a second that it allows. Requests keep 1/rate and 100 ms apart, so that a stalled
-    /// one never breaks the rate: a rate of 10 is used for 5, one of 1 for 0.9.
+    /// Requests a second that it allows. Requests are kept 1/rate seconds plus 100 ms apart, so
+    /// that a stalled one never breaks the rate: a rate of 10 is used for 5, one of 1 for 0.9.
     pub rate_per_s: f64,
     /// Messages that one request may carry.
     pub batch_size: usize,

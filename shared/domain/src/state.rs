@@ -1,9 +1,10 @@
 //! The state machine of a message, and its two public views.
 //!
-//! A message's stored state only moves forward, with one step back: SENDING returns to ACCEPTED
-//! once it is certain that nothing was sent. What callers see, `status` and `submission`, are pure
-//! functions of it. Every DynamoDB condition that moves a message is generated from
-//! [`State::sources`], so code and condition cannot disagree.
+//! A message's stored state only moves forward, with one step back: once it is certain that nothing
+//! was sent, SENDING returns to ACCEPTED, and by an operator's decision UNCONFIRMED does. What
+//! callers see, `status` and `submission`, are pure functions of it. Every DynamoDB condition that
+//! moves a message is generated from [`State::sources`], to which two outcomes of a member add one
+//! source each, so code and condition cannot disagree.
 
 use serde::{Deserialize, Serialize};
 

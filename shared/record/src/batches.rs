@@ -158,8 +158,8 @@ impl Batches {
         keyed: bool,
         now: Timestamp,
     ) -> Result<IntentResult, RecordError> {
-        // A repeat of this write by the SDK finds its own owner and `:next`. A batch that was settled
-        // in the meantime allows no further attempt.
+        // A repeat of this write by the SDK finds its own owner and `:next`. A batch that was
+        // settled in the meantime allows no further attempt.
         let condition = if keyed {
             "#state IN (:started, :unknown) \
              AND (#attempts = :known OR (#owner = :me AND #attempts = :next))"

@@ -83,7 +83,7 @@ impl Providers {
             .put_item()
             .table_name(&self.table)
             .set_item(Some(to_item(&new)?))
-            // An earlier release wrote items without a version.
+            // A provider without an item has no version.
             .condition_expression("attribute_not_exists(#version) OR #version = :seen")
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":seen", AttributeValue::N(seen.version.to_string()))

@@ -7,7 +7,7 @@ use tests::scene::Settings;
 use tests::wire::Fault;
 use tokio::time::sleep;
 
-use crate::support::{by_hand, look, pair, post, scene, short_lived};
+use crate::support::{Limit, by_hand, look, pair, post, scene, short_lived};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dispatcher_killed_while_it_waits_for_the_provider_sends_nothing_twice() {
@@ -19,7 +19,9 @@ async fn a_dispatcher_killed_while_it_waits_for_the_provider_sends_nothing_twice
     .await;
     scene.fastsmsing.misbehave(Mishap::AcceptThenSilence);
     let ids = post(&scene, 0, 5, 1).await;
+    let limit = Limit::of("the first request");
     while scene.fastsmsing.billed_requests() == 0 {
+        limit.check();
         sleep(Duration::from_millis(5)).await;
     }
     scene.stack.kill_all("dispatch").await;
@@ -58,7 +60,9 @@ async fn a_dispatcher_killed_between_claim_and_intent_loses_nothing() {
         }
     });
     let ids = post(&scene, 0, 5, 1).await;
+    let limit = Limit::of("the claim");
     while look(&scene, &ids[0]).await != pair("ACCEPTED", "SENDING") {
+        limit.check();
         sleep(Duration::from_millis(5)).await;
     }
     scene.stack.kill_all("dispatch").await;

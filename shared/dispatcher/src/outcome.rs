@@ -1,4 +1,5 @@
-//! Recording a batch's outcome, and applying it to its members.
+//! Records a batch's outcome (W5), and applies it to its members (W6, W8). The dispatcher, the
+//! sweep and the status function call it; W7 makes sure first that an unsent batch is never sent.
 //!
 //! All of this can be repeated by anyone at any time: a message only moves while its batch holds
 //! it, and only forward. A transition that fails here is made up for by recovery, since the message
