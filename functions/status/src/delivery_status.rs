@@ -13,7 +13,8 @@ use serde::Serialize;
 use tracing::{error, info, warn};
 
 use crate::App;
-use crate::updates::{Origin, UpdateResult};
+use crate::update_result::UpdateResult;
+use crate::updates::Origin;
 
 /// The size of a body, in bytes: enough for 20,000 updates, which is as many as one call may hold.
 const BODY_BYTES_MAX: usize = 1024 * 1024;

@@ -10,6 +10,7 @@ mod message_reports;
 mod messagebird;
 mod numbers;
 mod resolution;
+mod update_result;
 mod updates;
 
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use record::RecordError;
 use record::transitions::Transition;
 
-use crate::updates::UpdateResult;
+use crate::update_result::UpdateResult;
 
 /// The reports about one message, in the order of the call, and the message as it was read.
 pub(crate) struct MessageReports {

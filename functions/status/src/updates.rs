@@ -11,36 +11,22 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dispatcher::apply_to_all;
 use domain::batch::{Answer, BatchState, Outcome};
-use domain::delivery_report::{Unreadable, Update, may_apply_outcome};
+use domain::delivery_report::{Update, may_apply_outcome};
 use domain::id::{BatchId, MessageId};
 use domain::message::Message;
-use domain::state::{DeliveryReport, ReportEffect, State};
+use domain::state::{DeliveryReport, State};
 use edge::problem::Problem;
 use record::transitions::{Applied, Transition};
 use record::{RecordError, clock};
-use serde::Serialize;
 use tracing::{error, warn};
 
 use crate::App;
 use crate::message_reports::MessageReports;
+use crate::update_result::UpdateResult;
 
 /// Attempts at a call's updates. One fails only if another process changed a message between our
 /// read and our write, and a message normally has four transitions at most.
 const ATTEMPTS_MAX: usize = 5;
-
-/// What became of one update.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum UpdateResult {
-    Recorded,
-    Repeated,
-    Stale,
-    /// Recorded, although the record had said that the message was not sent.
-    Contradicted,
-    UnknownId,
-    NotAStatus,
-    Malformed,
-}
 
 /// Who reports, and about which batch.
 #[derive(Clone, Copy)]
@@ -60,26 +46,6 @@ struct Decisions {
     transitions: Vec<Transition>,
     /// Each result with its place in the call.
     results: Vec<(usize, UpdateResult)>,
-}
-
-impl UpdateResult {
-    pub(crate) fn of(effect: ReportEffect) -> Self {
-        match effect {
-            ReportEffect::Moves(_) => UpdateResult::Recorded,
-            ReportEffect::Contradicts(_) => UpdateResult::Contradicted,
-            ReportEffect::Repeated => UpdateResult::Repeated,
-            ReportEffect::Stale => UpdateResult::Stale,
-        }
-    }
-
-    /// The result of an update until its message has been found.
-    fn initial(update: &Update) -> Self {
-        match update.read {
-            Ok(_) | Err(Unreadable::UnknownId) => UpdateResult::UnknownId,
-            Err(Unreadable::NotAStatus) => UpdateResult::NotAStatus,
-            Err(Unreadable::Malformed) => UpdateResult::Malformed,
-        }
-    }
 }
 
 impl App {

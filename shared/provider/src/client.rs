@@ -9,6 +9,7 @@ use domain::provider::{Protocol, Provider, Secrets};
 use domain::send_result::SendResult;
 
 use crate::callback::Callback;
+use crate::error::ProviderError;
 use crate::fastsmsing::FastSmsing;
 use crate::messagebird::MessageBird;
 
@@ -26,11 +27,6 @@ enum Adapter {
     MessageBird(MessageBird),
     Callback(Callback),
 }
-
-/// A provider's client cannot be made. The text says why and quotes no secret.
-#[derive(Debug, thiserror::Error)]
-#[error("the provider can't be used: {0}")]
-pub struct ProviderError(pub(crate) String);
 
 impl ProviderClient {
     /// Makes the client. `public_url` is the address of our own API, which some protocols pass on

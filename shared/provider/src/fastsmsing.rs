@@ -42,7 +42,7 @@ use domain::send_result::SendResult;
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use crate::client::ProviderError;
+use crate::error::ProviderError;
 use crate::wire::{self, Acceptance, Contract, Failure, Wire};
 
 /// The client for FastSMSing.

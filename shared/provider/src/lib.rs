@@ -20,8 +20,10 @@
 
 mod callback;
 mod client;
+mod error;
 mod fastsmsing;
 mod messagebird;
 mod wire;
 
-pub use client::{ProviderClient, ProviderError};
+pub use client::ProviderClient;
+pub use error::ProviderError;

@@ -44,7 +44,7 @@ use reqwest::StatusCode;
 use reqwest::header::ACCEPT;
 use serde::{Deserialize, Serialize};
 
-use crate::client::ProviderError;
+use crate::error::ProviderError;
 use crate::wire::{self, Acceptance, Contract, Failure, Wire};
 
 /// The error codes of a wrong access key and of an empty balance. They concern the

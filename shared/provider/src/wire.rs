@@ -15,7 +15,7 @@ use jiff::SignedDuration;
 use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect, retry};
 
-use crate::client::ProviderError;
+use crate::error::ProviderError;
 
 /// The time to open a connection, in milliseconds. With TLS, a provider
 /// that is up needs a few hundred.

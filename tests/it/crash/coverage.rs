@@ -27,6 +27,27 @@ impl Coverage {
     /// Executes the runs; one that misses its crash is repeated.
     pub(super) async fn of(runs: Vec<Run>) -> Self {
         let mut coverage = Coverage::default();
+        coverage.execute(runs).await;
+        coverage
+    }
+
+    /// Executes runs in their order until `wanted` of them have reached their crashes. How often a
+    /// point is passed depends on a race, so a run that misses one is replaced by the next.
+    pub(super) async fn of_some(runs: Vec<Run>, wanted: usize) -> Self {
+        let (mut coverage, mut runs) = (Coverage::default(), runs.into_iter());
+        loop {
+            let missing = wanted.saturating_sub(coverage.results.len());
+            let next: Vec<_> = runs.by_ref().take(missing).collect();
+            if next.is_empty() || !coverage.tally.problems.is_empty() {
+                return coverage;
+            }
+            coverage.missed.clear();
+            coverage.execute(next).await;
+        }
+    }
+
+    async fn execute(&mut self, runs: Vec<Run>) {
+        let coverage = self;
         let attempts = stream::iter(runs).map(|run| tokio::spawn(run_until_reached(run)));
         let mut attempts = attempts.buffer_unordered(AT_ONCE);
         while let Some(result) = attempts.next().await {
@@ -36,7 +57,6 @@ impl Coverage {
                 Err(error) => coverage.tally.problems.push(format!("{error:#}")),
             }
         }
-        coverage
     }
 
     fn add(&mut self, mut result: RunResult) {

@@ -73,8 +73,10 @@ async fn stop_at_each(runs: Vec<Run>) -> Vec<RunResult> {
 async fn stop_at_pairs(mut pairs: Vec<Run>, count: Option<usize>) {
     let (begun, known) = (Instant::now(), pairs.len());
     fastrand::Rng::with_seed(0).shuffle(&mut pairs);
-    pairs.truncate(count.unwrap_or(known));
-    let coverage = Coverage::of(pairs).await;
+    let coverage = match count {
+        Some(count) => Coverage::of_some(pairs, count).await,
+        None => Coverage::of(pairs).await,
+    };
     let line = coverage.line();
     announce(&format!(
         "crash points, pairs of {known}: {line}; {} s",
@@ -82,4 +84,8 @@ async fn stop_at_pairs(mut pairs: Vec<Run>, count: Option<usize>) {
     ));
     // Which process takes over the work depends on a race, too.
     coverage.assert_clean(SLACK_PERCENT);
+    assert!(
+        count.is_none_or(|count| coverage.results.len() == count),
+        "too few pairs: {line}"
+    );
 }
