@@ -8,7 +8,8 @@ use std::process::Command;
 
 use crate::tidy::root;
 
-/// Names of an earlier, private language. The field has its own word for each, or the thing is gone.
+/// Names of an earlier, private language. The field has its own word for each, or the thing is
+/// gone.
 const GONE: [&str; 9] = [
     "courier",
     "standing",

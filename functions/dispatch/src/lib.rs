@@ -180,7 +180,7 @@ impl App {
             return;
         };
         if let Err(error) = self.queue.set_visibility(receipt_handle, time).await {
-            warn!(%error, "a bell's visibility could not be set; it rings again later than it should");
+            warn!(%error, "a bell's visibility could not be set; it rings again too late");
         }
     }
 

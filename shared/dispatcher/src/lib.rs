@@ -91,7 +91,7 @@ impl Dispatcher {
     }
 
     /// Takes the next slot, claims a batch for its provider, and sends that. The claim lock is
-    /// released as soon as the claim is made, or has to wait for the slot.
+    /// released as soon as the claim is made, or has to wait long for the slot.
     async fn claim_and_send(
         &self,
         mut waiting: Waiting,

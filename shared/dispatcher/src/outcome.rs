@@ -100,7 +100,10 @@ impl Dispatcher {
             self.release(batch, &batch.members).await;
             self.release(batch, doubtful).await;
         } else {
-            warn!(batch_id = %batch.id, "an unsent batch could not be abandoned; recovery will release its messages");
+            warn!(
+                batch_id = %batch.id,
+                "an unsent batch could not be abandoned; recovery will release its messages"
+            );
         }
     }
 
@@ -130,7 +133,11 @@ pub async fn apply_to_all(messages: &Messages, batches: &Batches, batch: &Batch)
     if applied && batch.stays_open() {
         let closed = batches.close(&batch.provider, batch.id, clock::now()).await;
         if let Err(error) = closed {
-            warn!(%error, batch_id = %batch.id, "a finished batch could not be closed; the next sweep does it");
+            warn!(
+                %error,
+                batch_id = %batch.id,
+                "a finished batch could not be closed; the next sweep does it"
+            );
         }
     }
     applied

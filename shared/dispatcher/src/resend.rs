@@ -59,7 +59,13 @@ impl Dispatcher {
             _ => Outcome::Unknown,
         };
         let (id, attempts) = (mine.id, mine.attempts + 1);
-        info!(event = "resent", batch_id = %id, attempts, ?outcome, "a batch in doubt was sent again under its key");
+        info!(
+            event = "resent",
+            batch_id = %id,
+            attempts,
+            ?outcome,
+            "a batch in doubt was sent again under its key"
+        );
         let now = clock::now();
         let settled = self
             .record
@@ -88,7 +94,10 @@ impl Dispatcher {
             .collect();
         let members: Option<Vec<_>> = batch.members.iter().map(|id| found.remove(id)).collect();
         if members.is_none() {
-            warn!(batch_id = %batch.id, "a batch in doubt cannot be sent again: a member has left the record");
+            warn!(
+                batch_id = %batch.id,
+                "a batch in doubt cannot be sent again: a member has left the record"
+            );
         }
         Ok(members)
     }

@@ -278,7 +278,8 @@ impl Dispatcher {
                 error!(
                     provider = to.provider.name,
                     http_status = sent.answer().http_status,
-                    "the provider's configuration is wrong: it refuses our address or token; its breaker opens and messages wait"
+                    "the provider's configuration is wrong: it refuses our address or token; \
+                     its breaker opens and messages wait"
                 );
                 self.change(to, |state| state.open(limits, now)).await;
                 false
@@ -300,7 +301,13 @@ impl Dispatcher {
             .change(provider, clock::token, change)
             .await;
         changed
-            .inspect_err(|error| warn!(%error, provider, "a provider's state could not be written; its rate or share may suffer"))
+            .inspect_err(|error| {
+                warn!(
+                    %error,
+                    provider,
+                    "a provider's state could not be written; its rate or share may suffer"
+                );
+            })
             .ok()
     }
 

@@ -22,8 +22,8 @@ impl Caller {
         self.request(Method::DELETE, path, None, None).await
     }
 
-    /// Sends messages in one call as a client should: repeats it under its key until each of them is
-    /// accepted. A proxy on a slow machine accepts some of them only. Returns their ids in order.
+    /// Sends messages in one call as a client should: repeats it under its key until each of them
+    /// is accepted. A proxy on a slow machine accepts some of them only. Returns their ids in order.
     pub async fn send_bulk(&self, messages: &[Value]) -> Result<Vec<String>> {
         let (body, key) = (json!({"messages": messages}), Uuid::now_v7().to_string());
         for _ in 0..REPEATS_MAX {
