@@ -7,9 +7,9 @@ use tests::demo::arrivals_ms;
 use tests::event_source::Redelivery;
 use tests::fastsmsing::{self, UpdateOptions};
 use tests::scene::Settings;
-use tokio::time::{Duration, interval, sleep};
+use tokio::time::{Duration, interval};
 
-use crate::support::{Limit, look, post, scene};
+use crate::support::{look, post, scene, wait_for_requests};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_messages_from_32_callers_go_out_in_at_most_eleven_requests() {
@@ -41,11 +41,7 @@ async fn a_full_batch_does_not_wait_for_the_window() {
     })
     .await;
     let ids = post(&scene, 0, 250, 1).await;
-    let limit = Limit::of("two full batches");
-    while scene.fastsmsing.billed_requests() < 2 {
-        limit.check();
-        sleep(Duration::from_millis(10)).await;
-    }
+    wait_for_requests(&scene, 2).await;
     assert_eq!(scene.fastsmsing.sizes(), [100, 100]);
     for id in &ids[200..] {
         assert_eq!(look(&scene, id).await, ("ACCEPTED".into(), "QUEUED".into()));

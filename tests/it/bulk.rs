@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -12,9 +11,8 @@ use tests::caller::message;
 use tests::fastsmsing;
 use tests::scene::{Scene, Settings};
 use tests::wire::Fault;
-use tokio::time::sleep;
 
-use crate::support::{Limit, body_holds, gets_many_from, puts_into, scene, shown};
+use crate::support::{body_holds, gets_many_from, puts_into, scene, shown, wait_for_requests};
 
 fn messages(count: usize) -> Vec<Value> {
     (0..count).map(message).collect()
@@ -163,11 +161,7 @@ async fn a_bulk_needs_few_look_ups_and_few_bells_of_which_one_rings_at_once() {
         .map(|bell| body(bell)["ids"].as_array().unwrap().len())
         .sum();
     assert_eq!(ids_rung, results.len());
-    let limit = Limit::of("the first batch");
-    while scene.fastsmsing.billed_requests() == 0 {
-        limit.check();
-        sleep(Duration::from_millis(10)).await;
-    }
+    wait_for_requests(&scene, 1).await;
     assert_eq!(scene.fastsmsing.sizes(), [400]);
     drop(scene.without_audit());
 }

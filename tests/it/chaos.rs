@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use fastrand::Rng;
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, stream};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tests::caller::{Caller, message};
 use tests::crash::CrashPoints;
 use tests::event_source::Redelivery;
@@ -22,6 +22,7 @@ use tests::scene::{Scene, Settings};
 use tests::wire::{Fault, Wire, WireRequest};
 use tokio::time::sleep;
 
+use crate::support::sweep;
 use crate::tally::{STAGES, Tally, announce};
 
 const SEEDS: u64 = 10;
@@ -225,8 +226,7 @@ async fn rage(
             }
             // The sweep continues after this stops waiting for it.
             _ => {
-                let sweep = scene.stack.invoke("sweep", json!({"reach": "recent"}));
-                let _ = tokio::time::timeout(Duration::from_millis(100), sweep).await;
+                let _ = tokio::time::timeout(Duration::from_millis(100), sweep(scene)).await;
             }
         }
         sleep(Duration::from_millis(chance.u64(100..600))).await;

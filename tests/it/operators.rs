@@ -8,7 +8,9 @@ use tests::scene::{Scene, Settings};
 use tests::wire::Fault;
 use tokio::time::sleep;
 
-use crate::support::{Limit, body_holds, by_hand, items, look, post, put, resolve, scene, shown};
+use crate::support::{
+    Limit, body_holds, by_hand, items, look, post, put, resolve, scene, shown, sweep, sweep_until,
+};
 
 /// A batch of three messages that is UNKNOWN, with its messages and its id.
 async fn unknown_batch(mishap: Mishap) -> (Scene, Vec<String>, String) {
@@ -143,16 +145,10 @@ async fn an_operator_has_a_batch_that_was_not_sent_sent_again() {
     )
     .await;
     assert_eq!(status.as_u16(), 200);
-    let limit = Limit::of("the requeued batch");
-    while scene.fastsmsing.billed_requests() == 0 {
-        limit.check();
-        scene
-            .stack
-            .invoke("sweep", json!({"reach": "recent"}))
-            .await
-            .unwrap();
-        sleep(Duration::from_millis(200)).await;
-    }
+    sweep_until(&scene, "the requeued batch", async |_| {
+        scene.fastsmsing.billed_requests() > 0
+    })
+    .await;
     scene.drain().await.unwrap();
     for id in &ids {
         assert_eq!(look(&scene, id).await, ("CONFIRMED".into(), "SENT".into()));
@@ -201,11 +197,7 @@ async fn decision_not_applied(requeue: bool) -> (Scene, Vec<String>, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_decision_that_was_not_applied_is_applied_by_the_next_sweep() {
     let (scene, ids, batch) = decision_not_applied(false).await;
-    scene
-        .stack
-        .invoke("sweep", json!({"reach": "recent"}))
-        .await
-        .unwrap();
+    sweep(&scene).await.unwrap();
     for id in &ids {
         let message = scene.shop().message(id).await.unwrap();
         assert_eq!(
@@ -226,16 +218,10 @@ async fn a_decision_that_was_not_applied_is_applied_by_the_next_sweep() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_decision_to_send_again_is_applied_by_the_next_sweep() {
     let (scene, ids, batch) = decision_not_applied(true).await;
-    let limit = Limit::of("the decision to be applied");
-    while look(&scene, &ids[0]).await.1 != "SENT" {
-        limit.check();
-        scene
-            .stack
-            .invoke("sweep", json!({"reach": "recent"}))
-            .await
-            .unwrap();
-        sleep(Duration::from_millis(200)).await;
-    }
+    sweep_until(&scene, "the decision to be applied", async |_| {
+        look(&scene, &ids[0]).await.1 == "SENT"
+    })
+    .await;
     scene.drain().await.unwrap();
     let (found, one) = scene
         .operator()
@@ -275,10 +261,7 @@ async fn a_batch_is_open_until_the_decision_is_applied_to_its_members() {
     while is_open() {
         limit.check();
         // It fails, because it cannot read the messages, but it does the rest of its work.
-        let _ = scene
-            .stack
-            .invoke("sweep", json!({"reach": "recent"}))
-            .await;
+        let _ = sweep(&scene).await;
         sleep(Duration::from_millis(200)).await;
     }
     scene.stack.dynamo_wire.clear_rule();

@@ -6,7 +6,8 @@ use dynoxide::Database;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tests::caller::message;
-use tests::fastsmsing::{self, UpdateOptions};
+use tests::fastsmsing::{self, Mishap, UpdateOptions};
+use tests::lambda::InvokeError;
 use tests::scene::{Scene, Settings};
 use tests::wire::WireRequest;
 use tokio::task::JoinSet;
@@ -51,6 +52,59 @@ impl Limit {
             self.what
         );
     }
+}
+
+/// Waits until FastSMSing has billed this many requests.
+pub(crate) async fn wait_for_requests(scene: &Scene, count: usize) {
+    let limit = Limit::of("requests to FastSMSing");
+    while scene.fastsmsing.billed_requests() < count {
+        limit.check();
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Makes the sweep that the schedule makes every minute. Returns what it did.
+pub(crate) async fn sweep(scene: &Scene) -> Result<Value, InvokeError> {
+    scene
+        .stack
+        .invoke("sweep", json!({"reach": "recent"}))
+        .await
+}
+
+/// Sweeps until a sweep did what is wanted, or has led to it.
+pub(crate) async fn sweep_until(
+    scene: &Scene,
+    what: &'static str,
+    done: impl AsyncFn(&Value) -> bool,
+) {
+    let limit = Limit::of(what);
+    loop {
+        let swept = sweep(scene).await.unwrap();
+        if done(&swept).await {
+            return;
+        }
+        limit.check();
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// A batch of five that FastSMSing accepted, and whose dispatcher was killed while it waited for the
+/// answer. The bells come back after minutes only, so a sweep has to recover it.
+pub(crate) async fn abandoned_batch(fastsmsing: fastsmsing::Options) -> (Scene, Vec<String>) {
+    let scene = scene(Settings {
+        batch_size: 5,
+        timeout_ms: 1_500,
+        dispatch_timeout_s: Some(11),
+        sweep_timeout_s: Some(12),
+        fastsmsing,
+        ..Settings::default()
+    })
+    .await;
+    scene.fastsmsing.misbehave(Mishap::AcceptThenSilence);
+    let ids = post(&scene, 0, 5, 1).await;
+    wait_for_requests(&scene, 1).await;
+    scene.stack.kill_all("dispatch").await;
+    (scene, ids)
 }
 
 /// Posts messages `from..to` with this many callers at a time; returns the ids in order.

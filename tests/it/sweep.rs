@@ -2,31 +2,14 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use tests::caller::message;
-use tests::fastsmsing::Mishap;
-use tests::scene::{Scene, Settings};
+use tests::scene::Settings;
 use tests::wire::Fault;
 use tokio::time::sleep;
 
-use crate::support::{Limit, body_holds, by_hand, look, post, scene, shown};
-
-/// Sweeps until the result of a sweep is as wanted.
-async fn sweep_until(scene: &Scene, done: impl Fn(&Value) -> bool) {
-    let limit = Limit::of("a sweep that finds something");
-    loop {
-        limit.check();
-        let swept = scene
-            .stack
-            .invoke("sweep", json!({"reach": "recent"}))
-            .await
-            .unwrap();
-        if done(&swept) {
-            return;
-        }
-        sleep(Duration::from_millis(200)).await;
-    }
-}
+use crate::support::{
+    Limit, abandoned_batch, body_holds, by_hand, look, post, scene, shown, sweep, sweep_until,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_whose_bell_was_lost_is_sent_nevertheless() {
@@ -35,7 +18,7 @@ async fn a_message_whose_bell_was_lost_is_sent_nevertheless() {
     let ids = post(&scene, 0, 3, 1).await;
     scene.stack.sqs_wire.clear_rule();
     assert_eq!(look(&scene, &ids[0]).await.1, "QUEUED");
-    sweep_until(&scene, |swept| swept["rung"] == 3).await;
+    sweep_until(&scene, "three bells", async |swept| swept["rung"] == 3).await;
     let audit = scene.finish().await.unwrap();
     assert_eq!((audit.delivered(), audit.provider_requests), (3, 1));
 }
@@ -57,11 +40,7 @@ async fn a_sweep_that_fails_on_batches_still_finds_the_messages() {
     });
     for _ in 0..60 {
         // The invocation fails, because it could not do all of its work.
-        scene
-            .stack
-            .invoke("sweep", json!({"reach": "recent"}))
-            .await
-            .unwrap_err();
+        sweep(&scene).await.unwrap_err();
         if look(&scene, &ids[0]).await.1 != "QUEUED" {
             break;
         }
@@ -83,7 +62,10 @@ async fn a_message_past_its_validity_is_not_sent() {
         .to_string()
         .into();
     let id = scene.shop().send(&short).await.unwrap();
-    sweep_until(&scene, |swept| swept["expired"] == 1).await;
+    sweep_until(&scene, "the message to expire", async |swept| {
+        swept["expired"] == 1
+    })
+    .await;
     let message = scene.shop().message(&id).await.unwrap();
     assert_eq!(
         (shown(&message), message["reason"].as_str()),
@@ -96,31 +78,11 @@ async fn a_message_past_its_validity_is_not_sent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_sweeps_at_once_recover_the_batch_of_a_dead_dispatcher_without_its_bells() {
     // The dead dispatcher's bells come back after minutes; the sweeps do not need them.
-    let settings = Settings {
-        batch_size: 5,
-        timeout_ms: 1_500,
-        fastsmsing: by_hand(),
-        ..Settings::default()
-    };
-    let scene = scene(Settings {
-        dispatch_timeout_s: Some(11),
-        sweep_timeout_s: Some(12),
-        ..settings
-    })
-    .await;
-    scene.fastsmsing.misbehave(Mishap::AcceptThenSilence);
-    let ids = post(&scene, 0, 5, 1).await;
-    let limit = Limit::of("the first request");
-    while scene.fastsmsing.billed_requests() == 0 {
-        limit.check();
-        sleep(Duration::from_millis(5)).await;
-    }
-    scene.stack.kill_all("dispatch").await;
+    let (scene, ids) = abandoned_batch(by_hand()).await;
     let limit = Limit::of("recovery");
     while look(&scene, &ids[0]).await.1 != "UNCONFIRMED" {
         limit.check();
-        let sweep = || scene.stack.invoke("sweep", json!({"reach": "recent"}));
-        let (one, other) = tokio::join!(sweep(), sweep());
+        let (one, other) = tokio::join!(sweep(&scene), sweep(&scene));
         one.and(other).unwrap();
     }
     for id in &ids {
@@ -134,27 +96,8 @@ async fn two_sweeps_at_once_recover_the_batch_of_a_dead_dispatcher_without_its_b
 async fn with_a_provider_key_the_sweep_settles_an_open_batch_with_the_same_bytes() {
     let mut fastsmsing = by_hand();
     fastsmsing.key_lifetime_s = 3_600;
-    let settings = Settings {
-        batch_size: 5,
-        timeout_ms: 1_500,
-        fastsmsing,
-        ..Settings::default()
-    };
-    let scene = scene(Settings {
-        dispatch_timeout_s: Some(11),
-        sweep_timeout_s: Some(12),
-        ..settings
-    })
-    .await;
-    scene.fastsmsing.misbehave(Mishap::AcceptThenSilence);
-    let ids = post(&scene, 0, 5, 1).await;
-    let limit = Limit::of("the first request");
-    while scene.fastsmsing.billed_requests() == 0 {
-        limit.check();
-        sleep(Duration::from_millis(5)).await;
-    }
-    scene.stack.kill_all("dispatch").await;
-    sweep_until(&scene, |swept| swept["recovered"] == 1).await;
+    let (scene, ids) = abandoned_batch(fastsmsing).await;
+    sweep_until(&scene, "recovery", async |swept| swept["recovered"] == 1).await;
     for id in &ids {
         assert_eq!(look(&scene, id).await, ("CONFIRMED".into(), "SENT".into()));
     }

@@ -6,11 +6,13 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tests::audit::Audit;
 use tests::scene::Scene;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
+
+use crate::support::sweep;
 
 /// After this many sweeps, everything has to be at rest.
 const SWEEPS_MAX: usize = 60;
@@ -62,10 +64,7 @@ impl Tally {
                 break;
             }
             // This sweep may be one that crashes; the next one continues its work.
-            let _ = scene
-                .stack
-                .invoke("sweep", json!({"reach": "recent"}))
-                .await;
+            let _ = sweep(scene).await;
             sleep(Duration::from_millis(SWEEP_PAUSE_MS)).await;
         }
         scene.drain().await?;

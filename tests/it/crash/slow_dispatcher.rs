@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::json;
 use tests::crash::CrashPoints;
 use tests::scene::{Scene, Settings};
 use tests::wire::Fault;
 
 use super::play::{JUMP_MS, passed, post};
+use crate::support::sweep;
 
 /// The write of the intent is delayed by this much, which is less than its client's time-out.
 const INTENT_LATE_MS: u64 = 1_800;
@@ -44,11 +44,7 @@ async fn a_dispatcher_that_was_declared_dead_sends_nothing() {
     .unwrap();
     // Only the sweep reads its clock at this moment.
     points.set_clocks(&[JUMP_MS], true).unwrap();
-    let swept = scene
-        .stack
-        .invoke("sweep", json!({"reach": "recent"}))
-        .await
-        .unwrap();
+    let swept = sweep(&scene).await.unwrap();
     points.set_clocks(&[], true).unwrap();
     assert_eq!(swept["recovered"], 1);
     let audit = scene.finish().await.unwrap();

@@ -7,7 +7,7 @@ use tests::scene::Settings;
 use tests::wire::Fault;
 use tokio::time::sleep;
 
-use crate::support::{Limit, by_hand, look, pair, post, scene, short_lived};
+use crate::support::{Limit, by_hand, look, pair, post, scene, short_lived, wait_for_requests};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dispatcher_killed_while_it_waits_for_the_provider_sends_nothing_twice() {
@@ -19,11 +19,7 @@ async fn a_dispatcher_killed_while_it_waits_for_the_provider_sends_nothing_twice
     .await;
     scene.fastsmsing.misbehave(Mishap::AcceptThenSilence);
     let ids = post(&scene, 0, 5, 1).await;
-    let limit = Limit::of("the first request");
-    while scene.fastsmsing.billed_requests() == 0 {
-        limit.check();
-        sleep(Duration::from_millis(5)).await;
-    }
+    wait_for_requests(&scene, 1).await;
     scene.stack.kill_all("dispatch").await;
     scene.drain().await.unwrap();
     scene.fastsmsing.report(&ids[..1], Status::Delivered);

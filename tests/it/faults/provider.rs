@@ -161,37 +161,39 @@ async fn a_refused_message_costs_only_itself() {
     scene.finish().await.unwrap();
 }
 
+/// The sizes of the batches that follow a full batch which was refused as a whole. All messages are
+/// delivered.
+async fn parts_of_a_refused_batch(settings: Settings) -> Vec<usize> {
+    let batch_size = settings.batch_size;
+    let scene = scene(settings).await;
+    scene.fastsmsing.misbehave(Mishap::RefuseBatch);
+    post(&scene, 0, batch_size, 1).await;
+    scene.drain().await.unwrap();
+    let sizes = scene.fastsmsing.sizes();
+    let audit = scene.finish().await.unwrap();
+    assert_eq!(audit.delivered(), batch_size);
+    sizes
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_batch_goes_out_in_halves() {
-    let scene = scene(Settings {
+    let settings = Settings {
         batch_size: 4,
         ..Settings::default()
-    })
-    .await;
-    scene.fastsmsing.misbehave(Mishap::RefuseBatch);
-    post(&scene, 0, 4, 1).await;
-    scene.drain().await.unwrap();
-    assert_eq!(scene.fastsmsing.sizes(), [2, 2]);
-    let audit = scene.finish().await.unwrap();
-    assert_eq!(audit.delivered(), 4);
+    };
+    assert_eq!(parts_of_a_refused_batch(settings).await, [2, 2]);
 }
 
 /// Slots are too far apart to wait for, so each part of the refused batch is sent by another
 /// dispatcher.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_that_a_slow_provider_refuses_goes_out_in_parts() {
-    let scene = scene(Settings {
+    let settings = Settings {
         batch_size: 2,
         rate_per_s: 0.09,
         ..Settings::default()
-    })
-    .await;
-    scene.fastsmsing.misbehave(Mishap::RefuseBatch);
-    post(&scene, 0, 2, 1).await;
-    scene.drain().await.unwrap();
-    assert_eq!(scene.fastsmsing.sizes(), [1, 1]);
-    let audit = scene.finish().await.unwrap();
-    assert_eq!(audit.delivered(), 2);
+    };
+    assert_eq!(parts_of_a_refused_batch(settings).await, [1, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

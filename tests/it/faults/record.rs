@@ -11,7 +11,7 @@ use tests::scene::Settings;
 use tests::wire::Fault;
 use tokio::time::sleep;
 
-use crate::support::{by_hand, look, pair, post, scene, short_lived};
+use crate::support::{Limit, by_hand, look, pair, post, scene, short_lived, wait_for_requests};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_record_failing_before_the_provider_call_sends_nothing_and_loses_nothing() {
@@ -34,7 +34,9 @@ async fn the_record_failing_before_the_provider_call_sends_nothing_and_loses_not
         }
     });
     post(&scene, 0, 5, 1).await;
+    let limit = Limit::of("six writes of an intent");
     while puts.load(Ordering::SeqCst) < 6 {
+        limit.check();
         sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(
@@ -67,15 +69,11 @@ async fn the_record_failing_after_the_provider_call_never_sends_again() {
         }
     });
     let ids = post(&scene, 0, 5, 1).await;
-    while scene.fastsmsing.billed_requests() == 0 {
-        sleep(Duration::from_millis(5)).await;
-    }
+    wait_for_requests(&scene, 1).await;
     assert_eq!(look(&scene, &ids[0]).await, pair("ACCEPTED", "SENDING"));
     // Another batch does not include them.
     post(&scene, 5, 10, 1).await;
-    while scene.fastsmsing.billed_requests() == 1 {
-        sleep(Duration::from_millis(5)).await;
-    }
+    wait_for_requests(&scene, 2).await;
     scene.stack.dynamo_wire.clear_rule();
     // The bells come back until the dispatchers are past their deadline. Then the batches become
     // UNKNOWN.

@@ -1,17 +1,14 @@
 //! Reports of MessageBird: signed GET requests, which come early, late, repeated or forged.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 use reqwest::StatusCode;
 use serde_json::json;
 use tests::fastsmsing::Mishap;
 use tests::messagebird::Token;
 use tests::scene::{Scene, Settings};
-use tokio::time::sleep;
 
 use super::{HEADER, batch, bird, call, digits, only, same_text, send, token};
-use crate::support::{look, resolve, scene, short_lived};
+use crate::support::{look, resolve, scene, short_lived, sweep_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_report_that_comes_before_the_answer_settles_the_batch() {
@@ -150,14 +147,10 @@ async fn a_report_about_an_older_batch_is_evidence_and_does_not_settle_the_young
         .messagebird()
         .report_url(&digits(1), "delivered", None)
         .unwrap();
-    while scene.messagebird().seen().len() < 2 {
-        scene
-            .stack
-            .invoke("sweep", json!({"reach": "recent"}))
-            .await
-            .unwrap();
-        sleep(Duration::from_millis(200)).await;
-    }
+    sweep_until(&scene, "the requeued batch", async |_| {
+        scene.messagebird().seen().len() >= 2
+    })
+    .await;
     scene.drain().await.unwrap();
     assert_eq!(look(&scene, &id).await.1, "UNCONFIRMED");
 

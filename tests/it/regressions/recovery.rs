@@ -10,7 +10,10 @@ use tests::scene::{Scene, Settings};
 use tests::wire::Fault;
 use tokio::time::sleep;
 
-use crate::support::{body_holds, by_hand, items, look, post, put, scene, short_lived};
+use crate::support::{
+    abandoned_batch, body_holds, by_hand, items, look, post, put, scene, short_lived, sweep,
+    sweep_until,
+};
 
 /// Changes the record as if the provider had had the name `old` when the messages were sent.
 fn rename_provider(scene: &Scene, old: &str) {
@@ -42,33 +45,12 @@ fn rename_provider(scene: &Scene, old: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_is_recovered_although_its_provider_has_been_renamed_since() {
-    let settings = Settings {
-        batch_size: 5,
-        fastsmsing: by_hand(),
-        timeout_ms: 1_500,
-        ..Settings::default()
-    };
-    let scene = scene(Settings {
-        dispatch_timeout_s: Some(11),
-        sweep_timeout_s: Some(12),
-        ..settings
+    let (scene, ids) = abandoned_batch(by_hand()).await;
+    rename_provider(&scene, "fastsmsing-old");
+    sweep_until(&scene, "recovery", async |_| {
+        look(&scene, &ids[0]).await.1 != "SENDING"
     })
     .await;
-    scene.fastsmsing.misbehave(Mishap::AcceptThenSilence);
-    let ids = post(&scene, 0, 5, 1).await;
-    while scene.fastsmsing.billed_requests() == 0 {
-        sleep(Duration::from_millis(5)).await;
-    }
-    scene.stack.kill_all("dispatch").await;
-    rename_provider(&scene, "fastsmsing-old");
-    while look(&scene, &ids[0]).await.1 == "SENDING" {
-        scene
-            .stack
-            .invoke("sweep", json!({"reach": "recent"}))
-            .await
-            .unwrap();
-        sleep(Duration::from_millis(200)).await;
-    }
     for id in &ids {
         assert_eq!(
             look(&scene, id).await,
@@ -113,11 +95,7 @@ async fn a_sweep_writes_nothing_about_a_batch_that_it_cannot_settle() {
     });
     // Long enough for the batch to pass its deadline, and for several sweeps after that.
     for _ in 0..30 {
-        let swept = scene
-            .stack
-            .invoke("sweep", json!({"reach": "recent"}))
-            .await
-            .unwrap();
+        let swept = sweep(&scene).await.unwrap();
         assert_eq!(swept["recovered"], 0, "{swept}");
         sleep(Duration::from_millis(500)).await;
     }
@@ -155,11 +133,7 @@ async fn the_outcome_of_a_settled_batch_is_applied_by_the_next_sweep() {
     assert!(status.is_server_error());
     scene.stack.dynamo_wire.clear_rule();
     assert_eq!(look(&scene, &ids[1]).await.1, "UNCONFIRMED");
-    scene
-        .stack
-        .invoke("sweep", json!({"reach": "recent"}))
-        .await
-        .unwrap();
+    sweep(&scene).await.unwrap();
     assert_eq!(
         look(&scene, &ids[1]).await,
         ("CONFIRMED".into(), "SENT".into())

@@ -1,8 +1,5 @@
 //! Regressions of delivery reports that contradict the record, or race with a write to it.
 
-#[cfg(debug_assertions)]
-use std::time::Duration;
-
 use serde_json::json;
 use tests::caller::message;
 #[cfg(debug_assertions)]
@@ -10,10 +7,10 @@ use tests::crash::CrashPoints;
 use tests::fastsmsing::Mishap;
 use tests::scene::Settings;
 use tests::wire::Fault;
-#[cfg(debug_assertions)]
-use tokio::time::sleep;
 
 use crate::support::{body_holds, by_hand, items, look, post, put, scene, short_lived, shown};
+#[cfg(debug_assertions)]
+use crate::support::{sweep, wait_for_requests};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_report_that_contradicts_the_record_removes_the_old_reason() {
@@ -108,16 +105,10 @@ async fn a_refusal_outranks_what_a_report_about_another_message_implied() {
         }
     });
     let ids = post(&scene, 0, 2, 1).await;
-    while scene.fastsmsing.billed_requests() == 0 {
-        sleep(Duration::from_millis(5)).await;
-    }
+    wait_for_requests(&scene, 1).await;
     // The sweep finds the deadline passed; the report is about the message that was accepted.
     points.set_clocks(&[120_000], true).unwrap();
-    scene
-        .stack
-        .invoke("sweep", json!({"reach": "recent"}))
-        .await
-        .unwrap();
+    sweep(&scene).await.unwrap();
     points.set_clocks(&[], true).unwrap();
     let report = json!({ids[0].as_str(): "DELIVERED"}).to_string();
     scene.report(report.into_bytes()).await.unwrap();
@@ -133,11 +124,7 @@ async fn a_refusal_outranks_what_a_report_about_another_message_implied() {
     scene.stack.dynamo_wire.clear_rule();
 
     points.set_clocks(&[240_000], true).unwrap();
-    scene
-        .stack
-        .invoke("sweep", json!({"reach": "recent"}))
-        .await
-        .unwrap();
+    sweep(&scene).await.unwrap();
     assert_eq!(
         look(&scene, &ids[1]).await,
         ("FAILED".into(), "NOT_SENT".into())

@@ -1,15 +1,12 @@
 //! Seed 1, the proxy.
 
-use std::time::Duration;
-
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tests::caller::message;
 use tests::fastsmsing::{self, Mishap, Outcome, Status, UpdateOptions};
 use tests::scene::Settings;
-use tokio::time::sleep;
 
-use crate::support::{by_hand, look, pair, post, scene, shown, statistics};
+use crate::support::{by_hand, look, pair, post, scene, shown, statistics, wait_for_requests};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn post_queues_a_message_and_get_shows_each_of_the_five_statuses() {
@@ -123,9 +120,7 @@ async fn if_the_number_of_messages_is_the_batch_size_send_a_batch() {
     })
     .await;
     post(&scene, 0, 10, 1).await;
-    while scene.fastsmsing.billed_requests() == 0 {
-        sleep(Duration::from_millis(10)).await;
-    }
+    wait_for_requests(&scene, 1).await;
     assert_eq!(scene.fastsmsing.sizes(), [10]);
     // The other nine bells would ring in a quarter of an hour and find nothing.
     drop(scene.without_audit());
@@ -205,9 +200,7 @@ async fn users_do_not_wait_until_fastsmsing_finishes_processing_the_request() {
     scene.fastsmsing.misbehave(Mishap::AcceptThenSilence);
     // The provider never answers the first batch; the callers are answered nevertheless.
     scene.shop().send(&message(1)).await.unwrap();
-    while scene.fastsmsing.billed_requests() == 0 {
-        sleep(Duration::from_millis(5)).await;
-    }
+    wait_for_requests(&scene, 1).await;
     let id = scene.shop().send(&message(2)).await.unwrap();
     assert_eq!(
         scene.shop().message(&id).await.unwrap()["status"],
