@@ -63,19 +63,16 @@ impl Dispatcher {
             if !reached {
                 break attempts.not_sent(Cause::Unavailable);
             }
-            let sent = crash::around("send a batch", to.send(batch.id, members)).await;
+            let sent =
+                &*last.insert(crash::around("send a batch", to.send(batch.id, members)).await);
             let class = sent.class();
-            attempts.provider_works = self.record_result(to, members.len(), &sent).await;
+            attempts.provider_works = self.record_result(to, members.len(), sent).await;
             attempts.key_lives = to.provider.remembers(batch.id, clock::now());
             attempts.ambiguous |= class == AnswerClass::NoAnswer;
             let next = attempts.after(class);
             let counted = match next {
-                NextStep::End(ending) => {
-                    last = Some(sent);
-                    break ending;
-                }
-                NextStep::RecordDoubtAndTryAgain if !self.record_doubt(batch, &sent).await => {
-                    last = Some(sent);
+                NextStep::End(ending) => break ending,
+                NextStep::RecordDoubtAndTryAgain if !self.record_doubt(batch, sent).await => {
                     break Ending::Unknown;
                 }
                 NextStep::RecordDoubtAndTryAgain | NextStep::TryAgain => {
@@ -83,7 +80,6 @@ impl Dispatcher {
                         .await
                 }
             };
-            last = Some(sent);
             if !counted {
                 break attempts.not_sent(Cause::Unavailable);
             }
@@ -134,20 +130,10 @@ fn ended(ending: Ending, last: Option<SendResult>, attempts: u32) -> Ended {
         .as_ref()
         .map(|sent| sent.answer().clone())
         .unwrap_or_default();
-    let outcome = match (ending, last) {
-        (
-            Ending::Confirmed,
-            Some(SendResult::Confirmed {
-                request_id,
-                refused,
-                ..
-            }),
-        ) => Outcome::Confirmed {
-            request_id: Some(request_id),
-            refused,
-        },
-        (Ending::Rejected(because), _) => Outcome::Rejected { attempts, because },
-        (Ending::Confirmed | Ending::Unknown, _) => Outcome::Unknown,
+    let outcome = match ending {
+        Ending::Confirmed => last.map_or(Outcome::Unknown, |sent| sent.outcome()),
+        Ending::Rejected(because) => Outcome::Rejected { attempts, because },
+        Ending::Unknown => Outcome::Unknown,
     };
     Ended {
         outcome,

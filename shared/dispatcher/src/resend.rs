@@ -3,9 +3,8 @@
 
 use std::collections::HashMap;
 
-use domain::batch::{Batch, Outcome};
+use domain::batch::Batch;
 use domain::message::Message;
-use domain::send_result::SendResult;
 use provider::ProviderClient;
 use record::batches::IntentResult;
 use record::{RecordError, clock, crash};
@@ -47,18 +46,7 @@ impl Dispatcher {
         }
         let sent = crash::around("send a batch", to.send(mine.id, &members)).await;
         self.record_result(to, members.len(), &sent).await;
-        let outcome = match &sent {
-            SendResult::Confirmed {
-                request_id,
-                refused,
-                ..
-            } => Outcome::Confirmed {
-                request_id: Some(request_id.clone()),
-                refused: refused.clone(),
-            },
-            _ => Outcome::Unknown,
-        };
-        let (id, attempts) = (mine.id, mine.attempts + 1);
+        let (id, attempts, outcome) = (mine.id, mine.attempts + 1, sent.outcome());
         info!(
             event = "resent",
             batch_id = %id,

@@ -96,6 +96,18 @@ pub struct Answer {
     pub error: Option<String>,
 }
 
+impl Outcome {
+    /// W5 leaves a batch with this outcome in the index of open batches: a doubt is still to be
+    /// settled, and the other outcomes are as in [`Batch::stays_open`].
+    pub fn stays_open(&self) -> bool {
+        match self {
+            Outcome::Unknown => true,
+            Outcome::Confirmed { refused, .. } => !refused.is_empty(),
+            Outcome::Rejected { because, .. } => matches!(because, Cause::Decision { .. }),
+        }
+    }
+}
+
 impl Batch {
     /// Why it was not sent, as far as the record shows: only an operator's decision outlives the
     /// dispatcher.

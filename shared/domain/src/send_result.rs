@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use crate::batch::Answer;
+use crate::batch::{Answer, Outcome};
 use crate::id::MessageId;
 
 /// The result of a request, as the crate `provider` reads it from the wire.
@@ -56,6 +56,21 @@ impl SendResult {
             | SendResult::Refused { answer }
             | SendResult::Misconfigured { answer }
             | SendResult::Unknown { answer } => answer,
+        }
+    }
+
+    /// What this result alone shows of the batch: that it was taken, or nothing.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            SendResult::Confirmed {
+                request_id,
+                refused,
+                ..
+            } => Outcome::Confirmed {
+                request_id: Some(request_id.clone()),
+                refused: refused.clone(),
+            },
+            _ => Outcome::Unknown,
         }
     }
 

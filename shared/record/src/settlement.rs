@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::batch::{Answer, BatchState, Cause, Outcome};
 
-use crate::{RecordError, attribute, text};
+use crate::{RecordError, attribute, number, text};
 
 /// An update that is being built: its assignments, and the names and values that it uses.
 struct Settlement {
@@ -29,29 +29,15 @@ pub(super) fn settlement(
     };
     let condition = settlement.outcome(provider, outcome)?;
     if let Some(status) = answer.http_status {
-        settlement.assign("http_status", AttributeValue::N(status.to_string()));
+        settlement.assign("http_status", number(status));
     }
     if let Some(error) = &answer.error {
         settlement.assign("last_error", text(error));
     }
     let mut expression = format!("SET {}", settlement.assignments.join(", "));
-    match outcome {
-        // The batch stays in the index of open batches: its outcome is still to be found out.
-        Outcome::Unknown => {}
-        // A report may have made refused members CONFIRMED: the batch
-        // stays open until they are NOT_SENT.
-        Outcome::Confirmed { refused, .. } if !refused.is_empty() => {}
-        // The members are UNCONFIRMED: the batch stays open until the decision was applied.
-        Outcome::Rejected {
-            because: Cause::Decision { .. },
-            ..
-        } => {}
-        _ => {
-            expression += " REMOVE #open";
-            settlement.update = settlement
-                .update
-                .expression_attribute_names("#open", "open");
-        }
+    if !outcome.stays_open() {
+        expression += " REMOVE #open";
+        settlement.name("open");
     }
     Ok(settlement
         .update
@@ -95,7 +81,7 @@ impl Settlement {
             } => {
                 self.state(BatchState::Rejected, &[(":unknown", BatchState::Unknown)])?;
                 self.assign("requeue", AttributeValue::Bool(*requeue));
-                self.compare("attempts", ":mine", AttributeValue::N(attempts.to_string()));
+                self.compare("attempts", ":mine", number(attempts));
                 Ok("(#state = :unknown AND #attempts = :mine) \
                     OR (#state = :state AND #requeue = :requeue)")
             }
@@ -107,7 +93,7 @@ impl Settlement {
                         (":unknown", BatchState::Unknown),
                     ],
                 )?;
-                self.compare("attempts", ":mine", AttributeValue::N(attempts.to_string()));
+                self.compare("attempts", ":mine", number(attempts));
                 self.compare("ambiguous", ":false", AttributeValue::Bool(false));
                 // A batch that an operator decided about stays open until the decision was applied.
                 self.name("requeue");
