@@ -25,7 +25,7 @@ impl App {
     ) -> Result<Response<Body>, Problem> {
         let client = self.clients.identify(request.headers())?;
         let found = match id_in_path(id)? {
-            Some(id) => self.messages.get_many(&[id]).await?.pop(),
+            Some(id) => self.messages.get(id).await?,
             None => None,
         };
         match found {

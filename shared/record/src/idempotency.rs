@@ -11,7 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Item, Put, RecordError, crash, expires_at, from_item, put_or_found, text, to_item, unavailable,
+    Item, Put, RecordError, crash, expires_at, from_item, number, put_or_found, text, to_item,
+    unavailable,
 };
 
 /// How long a key is remembered, in hours: a day covers a caller's own outage.
@@ -115,7 +116,7 @@ impl Idempotency {
             .condition_expression("attribute_not_exists(#key) OR #expires_at <= :now")
             .expression_attribute_names("#key", "key")
             .expression_attribute_names("#expires_at", "expires_at")
-            .expression_attribute_values(":now", AttributeValue::N(now.as_second().to_string()))
+            .expression_attribute_values(":now", number(now.as_second()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         Ok(
             match put_or_found(

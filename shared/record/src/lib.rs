@@ -94,7 +94,7 @@ fn unreadable(_: serde_dynamo::Error) -> RecordError {
 }
 
 fn millisecond(at: Timestamp) -> AttributeValue {
-    AttributeValue::N(at.as_millisecond().to_string())
+    number(at.as_millisecond())
 }
 
 fn number(value: impl ToString) -> AttributeValue {
@@ -138,5 +138,5 @@ fn put_or_found<T>(
 
 /// The TTL attribute, which DynamoDB reads in seconds.
 fn expires_at(from: Timestamp, keep: SignedDuration) -> AttributeValue {
-    AttributeValue::N((from.as_second() + keep.as_secs()).to_string())
+    number(from.as_second() + keep.as_secs())
 }

@@ -8,11 +8,11 @@ use std::collections::HashMap;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use domain::provider_state::ProviderState;
 
 use crate::get_many::get_many;
-use crate::{Item, Put, RecordError, crash, from_item, put_or_found, text, to_item};
+use crate::{Item, Put, RecordError, crash, from_item, number, put_or_found, text, to_item};
 
 const READ: &str = "read the providers";
 const WRITE: &str = "write a provider";
@@ -86,7 +86,7 @@ impl Providers {
             // A provider without an item has no version.
             .condition_expression("attribute_not_exists(#version) OR #version = :seen")
             .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":seen", AttributeValue::N(seen.version.to_string()))
+            .expression_attribute_values(":seen", number(seen.version))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         Ok(
             match put_or_found(crash::around("write a provider", put.send()).await, WRITE)? {
